@@ -1,0 +1,2 @@
+//! The storage engine of `fai`.
+pub mod tensor;

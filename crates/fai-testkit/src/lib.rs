@@ -1,0 +1,1 @@
+//! Tiny real models for tests. Development only: nothing here ships with `fai`.

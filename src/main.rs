@@ -1,0 +1,2 @@
+//! The `fai` program.
+fn main() {}
