@@ -1,5 +1,7 @@
 //! The storage engine of `fai`.
 pub mod chunking;
 pub mod codec;
+pub mod database;
 pub mod object;
+pub mod storage;
 pub mod tensor;

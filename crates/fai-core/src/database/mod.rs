@@ -1,0 +1,276 @@
+//! SQLite: the index of records, what is known about files, refs, staging, the stat cache and the operation log.
+//!
+//! One statement is one method, grouped by table. Which statements make a workflow is not here. Everything but
+//! refs, staging and operations can be rebuilt from the packs.
+
+mod files;
+mod operations;
+mod records;
+mod refs;
+mod staging;
+mod stat_cache;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+pub use files::{FileRecord, TensorRecord};
+pub use operations::Operation;
+pub use records::{PackRow, RecordTotals};
+pub use staging::Staged;
+pub use stat_cache::{CachedStat, FileStat};
+
+use crate::object::Hash;
+
+/// The schema, one script a version, applied in order.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001.sql")];
+
+/// Marks the file as ours ("FAI\x01").
+const APPLICATION_ID: i32 = 0x4641_4901;
+
+/// How long a statement waits for another process's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// An error of the database.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// SQLite refused.
+    #[error("the database {} failed", path.display())]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// Written by a newer version of fai.
+    #[error("{} has schema version {found}, and this fai knows versions up to {known}", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest version known here.
+        known: usize,
+    },
+    /// A SQLite file, but not one of fai.
+    #[error("{} is not a database of fai", .0.display())]
+    Foreign(PathBuf),
+    /// A row that this version never writes.
+    #[error("the database {} holds a damaged row in {table}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The table.
+        table: &'static str,
+    },
+}
+
+/// An open database. Not shared by threads; several may be open on one file.
+#[derive(Debug)]
+pub struct Database {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Database {
+    /// Opens the database at `path`, creating it and bringing its schema up to date as needed.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, is not ours, or is newer than this program.
+    pub fn open(path: &Path) -> Result<Self, DatabaseError> {
+        let wrap = |source| DatabaseError::Sqlite {
+            path: path.to_owned(),
+            source,
+        };
+        let connection = Connection::open(path).map_err(wrap)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(wrap)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        let mut database = Self {
+            connection,
+            path: path.to_owned(),
+        };
+        // journal_mode writes only on the first open; the others cost nothing.
+        let set = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+                   PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000;";
+        database.connection.execute_batch(set).map_err(wrap)?;
+        database.migrate()?;
+        Ok(database)
+    }
+
+    /// Where the database lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `work` in one transaction that takes the write lock at its start, so that nothing read inside can change
+    /// before it commits. Everything is undone when `work` fails.
+    ///
+    /// # Errors
+    /// The error of `work`, or of SQLite.
+    pub fn transaction<T, E: From<DatabaseError>>(
+        &mut self,
+        work: impl FnOnce(&Writer<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let path = self.path.clone();
+        let wrap = |source| DatabaseError::Sqlite {
+            path: path.clone(),
+            source,
+        };
+        let inner = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(wrap)?;
+        let writer = Writer { inner, path: &path };
+        let value = work(&writer)?;
+        writer.inner.commit().map_err(wrap)?;
+        Ok(value)
+    }
+
+    /// What SQLite itself thinks of the file: empty when all is well.
+    ///
+    /// # Errors
+    /// When the check cannot run.
+    pub fn integrity_problems(&self) -> Result<Vec<String>, DatabaseError> {
+        let mut problems: Vec<String> = self.rows("PRAGMA integrity_check", [], |row| row.get(0))?;
+        problems.retain(|line| line != "ok");
+        Ok(problems)
+    }
+
+    fn migrate(&mut self) -> Result<(), DatabaseError> {
+        let known = MIGRATIONS.len();
+        let (found, application) = (self.pragma("user_version")?, self.pragma("application_id")?);
+        if found == known as i64 && application == i64::from(APPLICATION_ID) {
+            return Ok(());
+        }
+        if found > known as i64 {
+            return Err(DatabaseError::Newer {
+                path: self.path.clone(),
+                found,
+                known,
+            });
+        }
+        let tables: i64 = self
+            .row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?
+            .unwrap_or(0);
+        if application != i64::from(APPLICATION_ID) && tables > 0 {
+            return Err(DatabaseError::Foreign(self.path.clone()));
+        }
+        self.transaction(|writer| {
+            // Another process may have done it while this one waited for the lock.
+            let found = writer
+                .row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))?
+                .unwrap_or(0);
+            for script in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+                writer.batch(script)?;
+            }
+            writer.batch(&format!(
+                "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {known};"
+            ))
+        })
+    }
+
+    fn pragma(&self, name: &str) -> Result<i64, DatabaseError> {
+        Ok(self.row(&format!("PRAGMA {name}"), [], |row| row.get(0))?.unwrap_or(0))
+    }
+
+    fn wrap(&self, source: rusqlite::Error) -> DatabaseError {
+        DatabaseError::Sqlite {
+            path: self.path.clone(),
+            source,
+        }
+    }
+
+    fn damaged(&self, table: &'static str) -> DatabaseError {
+        DatabaseError::Damaged {
+            path: self.path.clone(),
+            table,
+        }
+    }
+
+    fn rows<T>(
+        &self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+        read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, DatabaseError> {
+        let query = || {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            statement.query_map(parameters, read)?.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        query().map_err(|source| self.wrap(source))
+    }
+
+    fn row<T>(
+        &self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+        read: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, DatabaseError> {
+        use rusqlite::OptionalExtension;
+        let query = || {
+            self.connection
+                .prepare_cached(sql)?
+                .query_row(parameters, read)
+                .optional()
+        };
+        query().map_err(|source| self.wrap(source))
+    }
+}
+
+/// A transaction that may write. Statements are grouped by table, as on [`Database`].
+pub struct Writer<'a> {
+    inner: Transaction<'a>,
+    path: &'a Path,
+}
+
+impl Writer<'_> {
+    fn execute(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<usize, DatabaseError> {
+        let run = || self.inner.prepare_cached(sql)?.execute(parameters);
+        run().map_err(|source| DatabaseError::Sqlite {
+            path: self.path.to_owned(),
+            source,
+        })
+    }
+
+    fn batch(&self, sql: &str) -> Result<(), DatabaseError> {
+        let wrap = |source| DatabaseError::Sqlite {
+            path: self.path.to_owned(),
+            source,
+        };
+        self.inner.execute_batch(sql).map_err(wrap)
+    }
+
+    fn row<T>(
+        &self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+        read: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, DatabaseError> {
+        use rusqlite::OptionalExtension;
+        let query = || self.inner.prepare_cached(sql)?.query_row(parameters, read).optional();
+        query().map_err(|source| DatabaseError::Sqlite {
+            path: self.path.to_owned(),
+            source,
+        })
+    }
+}
+
+/// A hash column; `None` when it does not hold 32 bytes.
+fn hash_column(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<Option<Hash>> {
+    Ok(row
+        .get_ref(index)?
+        .as_blob_or_null()
+        .map_err(rusqlite::Error::from)?
+        .and_then(Hash::from_slice))
+}
+
+/// SQLite integers are signed: sizes above 2^63 - 1 do not occur, as no file system has them.
+fn to_sql(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn from_sql(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}

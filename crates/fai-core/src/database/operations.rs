@@ -1,0 +1,71 @@
+//! The operation log: every move of a ref or of a detached HEAD, in order.
+
+use rusqlite::params;
+
+use super::{Database, DatabaseError, Writer, hash_column};
+use crate::object::{CommitId, Id, Time};
+
+/// One move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// When.
+    pub time: Time,
+    /// What was done, as a short text (`commit: Initial model`).
+    pub command: String,
+    /// The ref that moved, or `HEAD`.
+    pub name: String,
+    /// Where it was.
+    pub before: Option<CommitId>,
+    /// Where it is.
+    pub after: Option<CommitId>,
+}
+
+impl Database {
+    /// The newest `limit` operations, newest first.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn operations(&self, limit: usize) -> Result<Vec<Operation>, DatabaseError> {
+        let sql = "SELECT time, offset, command, ref_name, before, after FROM operations ORDER BY id DESC LIMIT ?1";
+        self.rows(sql, [limit as i64], |row| {
+            Ok(Operation {
+                time: Time {
+                    seconds: row.get(0)?,
+                    offset_minutes: row.get(1)?,
+                },
+                command: row.get(2)?,
+                name: row.get(3)?,
+                before: hash_column(row, 4)?.map(CommitId::from_hash),
+                after: hash_column(row, 5)?.map(CommitId::from_hash),
+            })
+        })
+    }
+}
+
+impl Writer<'_> {
+    /// Appends an operation.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn log_operation(&self, operation: &Operation) -> Result<(), DatabaseError> {
+        let Operation {
+            time,
+            command,
+            name,
+            before,
+            after,
+        } = operation;
+        let sql =
+            "INSERT INTO operations (time, offset, command, ref_name, before, after) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let blob = |id: &Option<CommitId>| id.map(|id| id.as_bytes().to_vec());
+        let values = params![
+            time.seconds,
+            time.offset_minutes,
+            command,
+            name,
+            blob(before),
+            blob(after)
+        ];
+        self.execute(sql, values).map(drop)
+    }
+}

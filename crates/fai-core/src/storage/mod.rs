@@ -1,0 +1,21 @@
+//! Packs: files of self-describing records, append-only while they are written and immutable after.
+//!
+//! This floor writes packs, reads records back verified, and saves what a killed writer left. It knows no
+//! database: where a record lies is told to it, and what it wrote is told back.
+//! The bytes are specified in `docs/format.md`, "Packs".
+
+mod error;
+mod ingest;
+mod pack;
+mod reader;
+mod record;
+mod salvage;
+mod writer;
+
+pub use error::StorageError;
+pub use ingest::{Feeder, FileSummary, Ingest, IngestError, ingest};
+pub use pack::{IndexEntry, MAX_RECORDS, PACK_SUFFIX, PACK_TARGET, PackIndex, pack_path};
+pub use reader::{Location, PackSet, Verified};
+pub use record::{RecordHeader, max_raw_len};
+pub use salvage::{Salvaged, salvage};
+pub use writer::{PackWriter, SealedPack, WrittenPack, free_space, sync_folder};

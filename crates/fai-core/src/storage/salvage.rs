@@ -1,0 +1,116 @@
+//! Saving what a killed writer left: the whole records at the start of its temporary pack.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::error::StorageError;
+use super::pack::{HEADER, IndexEntry, MAX_RECORDS, PACK_SUFFIX, encode_footer};
+use super::record::{BASED_LEN, RecordHeader};
+use super::writer::{SealedPack, WrittenPack};
+use crate::codec::{Codec, Decoder};
+
+/// What was done with the temporary packs of dead writers.
+#[derive(Debug, Default)]
+pub struct Salvaged {
+    /// Packs that now stand under a final name; the caller syncs the folder and indexes them.
+    pub packs: Vec<SealedPack>,
+    /// Temporary files that held nothing of use and were removed.
+    pub removed: Vec<PathBuf>,
+}
+
+/// Finishes every temporary pack in `incoming` whose writer is dead, moving it to `folder`.
+/// Packs whose writers live are locked and left alone.
+///
+/// # Errors
+/// When a file cannot be read, written or moved. Running it again goes on where it stopped.
+pub fn salvage(incoming: &Path, folder: &Path) -> Result<Salvaged, StorageError> {
+    let mut done = Salvaged::default();
+    let listing = fs::read_dir(incoming).map_err(StorageError::io("list", incoming))?;
+    for entry in listing {
+        let path = entry.map_err(StorageError::io("list", incoming))?.path();
+        if path.extension().is_none_or(|suffix| suffix != PACK_SUFFIX) {
+            continue;
+        }
+        let Ok(file) = File::options().read(true).write(true).open(&path) else {
+            continue;
+        };
+        if file.try_lock().is_err() {
+            continue;
+        }
+        let entries = whole_records(&file, &path)?;
+        if entries.is_empty() {
+            fs::remove_file(&path).map_err(StorageError::io("remove", &path))?;
+            done.removed.push(path);
+            continue;
+        }
+        tracing::info!(path = %path.display(), records = entries.len(), "salvaged a half-written pack");
+        done.packs.push(finish(file, path, entries)?.seal(folder)?);
+    }
+    Ok(done)
+}
+
+/// Cuts the file after its last whole record and writes the index behind it.
+fn finish(mut file: File, path: PathBuf, entries: Vec<IndexEntry>) -> Result<WrittenPack, StorageError> {
+    let end = entries
+        .last()
+        .map_or(HEADER.len() as u64, |last| last.offset + last.header.record_len());
+    let (footer, name) = encode_footer(end, &entries);
+    let mut write = || {
+        file.set_len(end)?;
+        file.seek(SeekFrom::Start(end))?;
+        file.write_all(&footer)
+    };
+    write().map_err(StorageError::io("write", &path))?;
+    let kept = tempfile::TempPath::try_from_path(&path).map_err(StorageError::io("open", &path))?;
+    let mut temporary = NamedTempFile::from_parts(file, kept);
+    temporary.disable_cleanup(true);
+    Ok(WrittenPack::salvaged(
+        temporary,
+        name,
+        end + footer.len() as u64,
+        entries,
+    ))
+}
+
+/// The records from the start of the file up to the first that is cut, damaged or not decodable.
+fn whole_records(file: &File, path: &Path) -> Result<Vec<IndexEntry>, StorageError> {
+    let mut reader = std::io::BufReader::with_capacity(1 << 20, file);
+    let mut decoder = Decoder::new()?;
+    let (mut entries, mut offset) = (Vec::new(), HEADER.len() as u64);
+    let mut start = [0; HEADER.len()];
+    if reader.read_exact(&mut start).is_err() || start != HEADER {
+        return Ok(entries);
+    }
+    let (mut payload, mut raw) = (Vec::new(), Vec::new());
+    while entries.len() < MAX_RECORDS {
+        let Some(header) = next_header(&mut reader) else { break };
+        payload.resize(header.encoded_len as usize, 0);
+        raw.resize(header.raw_len as usize, 0);
+        if reader.read_exact(&mut payload).is_err() {
+            break;
+        }
+        // A delta cannot be decoded without its base; its header's checksum and the base's presence are for fsck.
+        let whole = header.codec == Codec::Delta
+            || (decoder.decode(header.codec, &payload, &mut raw).is_ok() && header.kind.hash(&raw) == header.hash);
+        if !whole {
+            tracing::warn!(path = %path.display(), offset, "a damaged record ends the salvage");
+            break;
+        }
+        entries.push(IndexEntry { offset, header });
+        offset += header.record_len();
+    }
+    Ok(entries)
+}
+
+fn next_header(reader: &mut impl Read) -> Option<RecordHeader> {
+    let mut bytes = [0; BASED_LEN];
+    let fixed = bytes.get_mut(..super::record::PLAIN_LEN)?;
+    reader.read_exact(fixed).ok()?;
+    if fixed.get(5).copied() == Some(Codec::Delta as u8) {
+        reader.read_exact(bytes.get_mut(super::record::PLAIN_LEN..)?).ok()?;
+    }
+    RecordHeader::read(&bytes).ok()
+}
