@@ -11,6 +11,8 @@ mod hostile;
 mod npy;
 mod read;
 mod refuse;
+mod safetensors;
+mod table;
 
 pub use dtype::{Block, DType, Plain, element_count};
 pub use element::{Element, Region};
@@ -142,6 +144,9 @@ impl Layout {
 /// When the file looked like a tensor format but breaks its rules or this reader's limits.
 pub fn detect(source: &dyn ReadAt) -> Result<Option<Layout>, LayoutError> {
     if let Some(layout) = npy::parse(source)? {
+        return Ok(Some(layout));
+    }
+    if let Some(layout) = safetensors::parse(source)? {
         return Ok(Some(layout));
     }
     Ok(None)
