@@ -6,6 +6,8 @@
 
 mod dtype;
 mod element;
+mod gguf;
+mod gguf_types;
 #[cfg(test)]
 mod hostile;
 mod npy;
@@ -146,6 +148,10 @@ pub fn detect(source: &dyn ReadAt) -> Result<Option<Layout>, LayoutError> {
     if let Some(layout) = npy::parse(source)? {
         return Ok(Some(layout));
     }
+    if let Some(layout) = gguf::parse(source)? {
+        return Ok(Some(layout));
+    }
+    // After the formats with a magic number: its own sign is weak.
     if let Some(layout) = safetensors::parse(source)? {
         return Ok(Some(layout));
     }
