@@ -6,7 +6,15 @@
 
 mod dtype;
 mod element;
+mod gguf;
+mod gguf_types;
+#[cfg(test)]
+mod hostile;
+mod npy;
 mod read;
+mod refuse;
+mod safetensors;
+mod table;
 
 pub use dtype::{Block, DType, Plain, element_count};
 pub use element::{Element, Region};
@@ -130,6 +138,24 @@ impl Layout {
         });
         regions
     }
+}
+
+/// Finds the tensors of a file; `Ok(None)` when it is of no format known here.
+///
+/// # Errors
+/// When the file looked like a tensor format but breaks its rules or this reader's limits.
+pub fn detect(source: &dyn ReadAt) -> Result<Option<Layout>, LayoutError> {
+    if let Some(layout) = npy::parse(source)? {
+        return Ok(Some(layout));
+    }
+    if let Some(layout) = gguf::parse(source)? {
+        return Ok(Some(layout));
+    }
+    // After the formats with a magic number: its own sign is weak.
+    if let Some(layout) = safetensors::parse(source)? {
+        return Ok(Some(layout));
+    }
+    Ok(None)
 }
 
 /// Why a file that looked like a tensor format is treated as plain bytes.
