@@ -8,9 +8,16 @@ mod dtype;
 mod element;
 #[cfg(test)]
 mod hostile;
+mod names;
 mod npy;
+mod npz;
+mod onnx;
+mod pickle;
+mod protobuf;
+mod pytorch;
 mod read;
 mod refuse;
+mod zip;
 
 pub use dtype::{Block, DType, Plain, element_count};
 pub use element::{Element, Region};
@@ -142,6 +149,16 @@ impl Layout {
 /// When the file looked like a tensor format but breaks its rules or this reader's limits.
 pub fn detect(source: &dyn ReadAt) -> Result<Option<Layout>, LayoutError> {
     if let Some(layout) = npy::parse(source)? {
+        return Ok(Some(layout));
+    }
+    if let Some(layout) = npz::parse(source)? {
+        return Ok(Some(layout));
+    }
+    if let Some(layout) = pytorch::parse(source)? {
+        return Ok(Some(layout));
+    }
+    // Last, because ONNX has no magic: anything may look like it.
+    if let Some(layout) = onnx::parse(source)? {
         return Ok(Some(layout));
     }
     Ok(None)
