@@ -18,6 +18,8 @@ mod pytorch;
 mod read;
 mod refuse;
 mod zip;
+#[cfg(test)]
+mod zip_writer;
 
 pub use dtype::{Block, DType, Plain, element_count};
 pub use element::{Element, Region};

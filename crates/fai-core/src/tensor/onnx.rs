@@ -246,7 +246,13 @@ impl Found<'_> {
         }
         if external {
             self.external += 1;
-        } else if let Some((range, dtype)) = data.typed(code) {
+            return Ok(name);
+        }
+        if matches!(data, Data::Missing) && shape.contains(&0) {
+            // Writers leave out the data of tensors without elements.
+            data = Data::Raw(message);
+        }
+        if let Some((range, dtype)) = data.typed(code) {
             self.add(&name, dtype, shape, range)?;
         }
         Ok(name)
@@ -255,7 +261,10 @@ impl Found<'_> {
     fn add(&mut self, name: &str, dtype: DType, shape: Vec<u64>, range: Message) -> Result<(), LayoutError> {
         let len = element_count(&shape).and_then(|count| dtype.byte_len(count));
         if len != Some(range.end - range.start) {
-            let what = format!("tensor {name:?} of shape {shape:?} has {} bytes", range.end - range.start);
+            let what = format!(
+                "tensor {name:?} of shape {shape:?} has {} bytes",
+                range.end - range.start
+            );
             return Err(LayoutError::malformed(FORMAT, what));
         }
         if self.tensors.len() >= MAX_TENSORS {
@@ -302,7 +311,7 @@ impl Data {
             Data::Raw(range) => Some((range, dtype)),
             Data::Floats(range) if is(Plain::F32, Plain::C64) => Some((range, dtype)),
             Data::Doubles(range) if is(Plain::F64, Plain::C128) => Some((range, dtype)),
-            _ => None,
+            Data::Missing | Data::Floats(_) | Data::Doubles(_) | Data::Unusable => None,
         }
     }
 }

@@ -124,7 +124,10 @@ pub(super) fn entries(source: &dyn ReadAt, format: Format) -> Result<Vec<Entry>,
             return Err(LayoutError::out_of_bounds(format, format!("the data of {name:?}")));
         }
         if !names.insert(name.clone()) {
-            return Err(LayoutError::malformed(format, format!("two members are called {name:?}")));
+            return Err(LayoutError::malformed(
+                format,
+                format!("two members are called {name:?}"),
+            ));
         }
         spans.push(record.local_header_offset()..end);
         entries.push(Entry {
@@ -171,5 +174,143 @@ impl ReaderAt for Adapter<'_> {
             self.0.read_exact_at(target, offset)?;
         }
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::zip_writer::{DEFLATED, Hollow, STORED, Writer, archive, trailer};
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Result<Vec<Entry>, LayoutError> {
+        entries(&bytes.to_vec(), Format::Npz)
+    }
+
+    fn two_members() -> Writer {
+        let mut writer = Writer::default();
+        writer.add("a", STORED, b"first");
+        writer.add("b/c", DEFLATED, b"second");
+        writer
+    }
+
+    #[test]
+    fn members_are_listed_with_the_ranges_of_their_data() {
+        for zip64 in [false, true] {
+            let mut writer = two_members();
+            writer.zip64 = zip64;
+            let bytes = writer.finish();
+            let entries = read(&bytes).unwrap();
+            let listed: Vec<_> = entries
+                .iter()
+                .map(|entry| {
+                    let range = entry.range.start as usize..entry.range.end as usize;
+                    (entry.name.as_str(), entry.method, entry.stored, &bytes[range])
+                })
+                .collect();
+            let expected: [(_, _, _, &[u8]); 2] = [("a", 0, true, b"first"), ("b/c", 8, false, b"second")];
+            assert_eq!(listed, expected, "zip64: {zip64}");
+            let read = |entry: &Entry, limit| entry.read(&bytes, limit, Format::Npz);
+            assert_eq!(read(&entries[0], 5).unwrap(), b"first");
+            assert!(matches!(read(&entries[0], 4), Err(LayoutError::TooLarge { .. })));
+            assert!(matches!(read(&entries[1], 9), Err(LayoutError::Malformed { .. })));
+        }
+    }
+
+    #[test]
+    fn encrypted_members_are_not_stored() {
+        let mut writer = two_members();
+        writer.members[0].flags = 1;
+        assert!(!read(&writer.finish()).unwrap()[0].stored);
+    }
+
+    #[test]
+    fn the_first_name_needs_no_directory() {
+        let bytes = two_members().finish();
+        let first = |bytes: &[u8]| first_name(&bytes.to_vec(), Format::Npz).unwrap();
+        assert_eq!(first(&bytes[..31]).as_deref(), Some("a"));
+        assert_eq!(first(&bytes[..30]), None);
+        assert_eq!(first(&bytes[1..]), None);
+        assert_eq!(first(b""), None);
+    }
+
+    #[test]
+    fn overlapping_members_are_refused() {
+        let mut writer = two_members();
+        writer.members[1].offset = 0;
+        let error = read(&writer.finish()).unwrap_err();
+        assert!(error.to_string().contains("overlap"), "{error}");
+
+        // The first member's data now runs into the second's local header.
+        let mut writer = two_members();
+        writer.members[0].compressed += 1;
+        writer.members[0].uncompressed += 1;
+        let error = read(&writer.finish()).unwrap_err();
+        assert!(error.to_string().contains("overlap"), "{error}");
+    }
+
+    #[test]
+    fn data_outside_the_archive_is_refused() {
+        for length in [1 << 20, u64::from(u32::MAX) - 1, u64::MAX, u64::MAX - 40] {
+            let mut writer = two_members();
+            writer.zip64 = true;
+            writer.members[1].compressed = length;
+            let error = read(&writer.finish()).unwrap_err();
+            assert!(matches!(error, LayoutError::OutOfBounds { .. }), "{length}: {error}");
+
+            let mut writer = two_members();
+            writer.zip64 = true;
+            writer.members[1].offset = length;
+            let error = read(&writer.finish()).unwrap_err();
+            assert!(matches!(error, LayoutError::OutOfBounds { .. }), "{length}: {error}");
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let mut twice = two_members();
+        twice.members[1].name = b"a".to_vec();
+        let mut lengths = two_members();
+        lengths.members[0].uncompressed = 6;
+        let mut count = two_members();
+        count.claimed = Some(3);
+        let mut nowhere = two_members();
+        nowhere.members[1].offset = 1;
+        for writer in [twice, lengths, count, nowhere] {
+            let error = read(&writer.finish()).unwrap_err();
+            assert!(matches!(error, LayoutError::Malformed { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn archives_beyond_the_limits_are_refused() {
+        let mut claims = two_members();
+        claims.zip64 = true;
+        claims.claimed = Some(1_000_000);
+        let mut name = two_members();
+        name.members[0].name = vec![b'a'; MAX_NAME + 1];
+        for writer in [claims, name] {
+            let error = read(&writer.finish()).unwrap_err();
+            assert!(matches!(error, LayoutError::TooLarge { .. }), "{error}");
+        }
+
+        let head = archive(&[("a", b"first")]);
+        let directory = head.len() as u64;
+        let end = directory + (100 << 20);
+        let tail = trailer(1, directory, end, true);
+        let len = end + tail.len() as u64;
+        let error = entries(&Hollow { head, tail, len }, Format::Npz).unwrap_err();
+        assert!(matches!(error, LayoutError::TooLarge { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_sparse_terabyte_is_not_searched() {
+        let head = archive(&[("a/data.pkl", b"first")]);
+        let hollow = Hollow {
+            head,
+            tail: Vec::new(),
+            len: 1 << 40,
+        };
+        let error = entries(&hollow, Format::PyTorch).unwrap_err();
+        assert!(matches!(error, LayoutError::Malformed { .. }), "{error}");
     }
 }
