@@ -197,7 +197,9 @@ impl Database {
     ) -> Result<Vec<T>, DatabaseError> {
         let query = || {
             let mut statement = self.connection.prepare_cached(sql)?;
-            statement.query_map(parameters, read)?.collect::<rusqlite::Result<Vec<_>>>()
+            statement
+                .query_map(parameters, read)?
+                .collect::<rusqlite::Result<Vec<_>>>()
         };
         query().map_err(|source| self.wrap(source))
     }

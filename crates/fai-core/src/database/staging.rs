@@ -68,6 +68,19 @@ impl Writer<'_> {
             .map(drop)
     }
 
+    /// Unstages a path if exactly this is staged for it.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn unstage_exactly(&self, path: &RepoPath, staged: &Staged) -> Result<(), DatabaseError> {
+        let (file, executable) = match staged {
+            Staged::File { file, executable, .. } => (Some(&file.as_bytes()[..]), *executable),
+            Staged::Removed => (None, false),
+        };
+        let sql = "DELETE FROM staging WHERE path = ?1 AND file IS ?2 AND executable = ?3";
+        self.execute(sql, params![path.as_str(), file, executable]).map(drop)
+    }
+
     /// Unstages everything.
     ///
     /// # Errors

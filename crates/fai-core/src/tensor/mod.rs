@@ -10,11 +10,20 @@ mod gguf;
 mod gguf_types;
 #[cfg(test)]
 mod hostile;
+mod names;
 mod npy;
+mod npz;
+mod onnx;
+mod pickle;
+mod protobuf;
+mod pytorch;
 mod read;
 mod refuse;
 mod safetensors;
 mod table;
+mod zip;
+#[cfg(test)]
+mod zip_writer;
 
 pub use dtype::{Block, DType, Plain, element_count};
 pub use element::{Element, Region};
@@ -145,15 +154,19 @@ impl Layout {
 /// # Errors
 /// When the file looked like a tensor format but breaks its rules or this reader's limits.
 pub fn detect(source: &dyn ReadAt) -> Result<Option<Layout>, LayoutError> {
-    if let Some(layout) = npy::parse(source)? {
-        return Ok(Some(layout));
-    }
-    if let Some(layout) = gguf::parse(source)? {
-        return Ok(Some(layout));
-    }
-    // After the formats with a magic number: its own sign is weak.
-    if let Some(layout) = safetensors::parse(source)? {
-        return Ok(Some(layout));
+    // Formats with a magic number first: the signs of safetensors and ONNX are weak.
+    let parsers = [
+        npy::parse,
+        gguf::parse,
+        npz::parse,
+        pytorch::parse,
+        safetensors::parse,
+        onnx::parse,
+    ];
+    for parse in parsers {
+        if let Some(layout) = parse(source)? {
+            return Ok(Some(layout));
+        }
     }
     Ok(None)
 }

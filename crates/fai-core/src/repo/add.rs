@@ -1,0 +1,352 @@
+//! `add`: files of the worktree become files of the repository and are staged.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::path::PathBuf;
+
+use super::describe::describe_layout;
+use super::durable::lock;
+use super::progress::{Event, Progress};
+use super::snapshot::{Entry, Snapshot};
+use super::worktree::{Found, file_stat, is_executable, open_regular};
+use super::{Error, Repository};
+use crate::chunking::plan;
+use crate::database::{CachedStat, FileRecord, Staged, TensorRecord};
+use crate::object::{FileId, Id, RepoPath};
+use crate::storage::{Feeder, FileSummary, IngestError};
+use crate::tensor::{FileSource, detect};
+
+/// How often a file that changes while it is read is tried again.
+const ATTEMPTS: usize = 3;
+
+/// How to add.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AddOptions {
+    /// Also files that ignore rules exclude.
+    pub force: bool,
+}
+
+/// What an add did.
+#[derive(Debug, Default)]
+pub struct AddReport {
+    /// Files that are now staged or were found to be what is committed already, by path.
+    pub files: Vec<AddedFile>,
+    /// Tracked files that are gone from the worktree and now staged as removed.
+    pub removed: Vec<RepoPath>,
+    /// Symbolic links that were skipped.
+    pub symlinks: Vec<RepoPath>,
+    /// Files and folders that could not be added, and why. Everything else was.
+    pub refused: Vec<Error>,
+}
+
+/// A file that was added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddedFile {
+    /// Its path.
+    pub path: RepoPath,
+    /// Its id.
+    pub file: FileId,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Number of its chunks; 0 when the stat cache proved that it did not change and it was not read.
+    pub chunks: u64,
+    /// Chunks that the repository did not have yet.
+    pub new_chunks: u64,
+    /// Bytes that those take in packs.
+    pub stored_bytes: u64,
+    /// True when the next commit changes this path.
+    pub staged: bool,
+}
+
+impl Repository {
+    /// Adds the files at and below `paths`; a tracked file that is gone is staged as removed. The repository's root
+    /// stands for everything. Stored files are durable when this returns, and all of them are staged at once.
+    ///
+    /// # Errors
+    /// When a path matches nothing or is ignored, a file will not hold still, or storing fails; nothing is staged
+    /// then. Files that cannot be read are reported in [`AddReport::refused`] instead when a folder was named.
+    pub fn add(&self, paths: &[RepoPath], options: AddOptions, progress: &dyn Progress) -> Result<AddReport, Error> {
+        self.need_worktree("add")?;
+        let _shared = lock(&self.directory.join("lock"), true)?;
+        let recorded = self.file_system_clock()?;
+        let walk = self.walk(paths, options.force)?;
+        let (expected, _) = self.expected()?;
+        let mut report = AddReport {
+            symlinks: walk.symlinks,
+            refused: walk.refused,
+            ..AddReport::default()
+        };
+        report.removed = self.gone(paths, &expected, &walk.files);
+        self.check_named(paths, &walk.files, &report, &expected)?;
+
+        let cache = self.database().stat_cache()?;
+        let (unchanged, to_read): (Vec<_>, Vec<_>) =
+            walk.files.into_iter().partition(|found| proven(found, &cache, self));
+        let bytes = to_read.iter().map(|found| found.stat.size).sum();
+        progress.on(Event::Total {
+            files: to_read.len() as u64,
+            bytes,
+        });
+        let stored = self.store_files(&to_read, progress, &mut report.refused, paths)?;
+        let known = unchanged.into_iter().filter_map(|found| {
+            let file = cache.get(found.path.as_str())?.file;
+            Some(Stored {
+                found,
+                summary: None,
+                file,
+                known: None,
+            })
+        });
+        let all: Vec<Stored> = stored.into_iter().chain(known).collect();
+        self.stage_all(all, recorded, &mut report)?;
+        Ok(report)
+    }
+
+    /// Tracked files within `scopes` that the walk did not meet and that are not there.
+    fn gone(&self, scopes: &[RepoPath], expected: &Snapshot, found: &[Found]) -> Vec<RepoPath> {
+        let present: BTreeSet<&RepoPath> = found.iter().map(|found| &found.path).collect();
+        let wanted = |path: &RepoPath| scopes.is_empty() || scopes.iter().any(|scope| path.is_within(scope));
+        let root = self.worktree.clone().unwrap_or_default();
+        let missing = |path: &RepoPath| {
+            let metadata = path.below(&root).symlink_metadata();
+            metadata.is_err_and(|error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory))
+        };
+        expected
+            .keys()
+            .filter(|path| !present.contains(path) && wanted(path) && missing(path))
+            .cloned()
+            .collect()
+    }
+
+    /// Every named path must stand for something: a file met, a tracked file that is gone, a folder.
+    fn check_named(
+        &self,
+        paths: &[RepoPath],
+        found: &[Found],
+        report: &AddReport,
+        expected: &Snapshot,
+    ) -> Result<(), Error> {
+        let root = self.worktree.clone().unwrap_or_default();
+        let mut ignored = Vec::new();
+        for path in paths {
+            let met = found
+                .iter()
+                .map(|found| &found.path)
+                .chain(&report.removed)
+                .chain(&report.symlinks);
+            if met.into_iter().any(|met| met.is_within(path)) {
+                continue;
+            }
+            match path.below(&root).symlink_metadata() {
+                Err(_) => return Err(Error::NoSuchPath(PathBuf::from(path.as_str()))),
+                Ok(metadata) if metadata.is_file() && expected.contains_key(path) => {}
+                Ok(metadata) if metadata.is_file() => ignored.push(path.clone()),
+                Ok(metadata) if metadata.is_dir() => {}
+                Ok(_) => {
+                    let wanted = "a regular file or a folder";
+                    return Err(Error::WrongKind {
+                        path: path.to_string(),
+                        found: "neither",
+                        wanted,
+                    });
+                }
+            }
+        }
+        if ignored.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Ignored(ignored))
+        }
+    }
+
+    /// Stores the content of all files in one pass.
+    fn store_files(
+        &self,
+        files: &[Found],
+        progress: &dyn Progress,
+        refused: &mut Vec<Error>,
+        named: &[RepoPath],
+    ) -> Result<Vec<Stored>, Error> {
+        if files.is_empty() {
+            return Ok(Vec::new());
+        }
+        let advance = |bytes| progress.on(Event::Bytes(bytes));
+        let (read, summaries) = self.store.write(self.threads, &advance, |feeder| {
+            let mut read = Vec::new();
+            for found in files {
+                progress.on(Event::File(found.path.as_str()));
+                match self.store_file(feeder, found) {
+                    Ok(stored) => read.push(stored),
+                    // A file that was named must be added; one that was met below a folder is reported.
+                    Err(error @ Error::Io { .. }) if !named.contains(&found.path) => refused.push(error),
+                    Err(error) => return Err(error),
+                }
+                progress.on(Event::FileDone);
+            }
+            Ok(read)
+        })?;
+        let pair = |((found, known), summary): ((Found, Known), FileSummary)| Stored {
+            found,
+            file: summary.file,
+            summary: Some(summary),
+            known: Some(known),
+        };
+        Ok(read.into_iter().zip(summaries).map(pair).collect())
+    }
+
+    /// Reads one file, again when it changes meanwhile. What is returned was true of the file at one moment.
+    fn store_file(&self, feeder: &mut Feeder<'_>, found: &Found) -> Result<(Found, Known), Error> {
+        let path = found.path.below(self.need_worktree("add")?);
+        for _ in 0..ATTEMPTS {
+            let file = open_regular(&path).map_err(Error::io("read", &path))?;
+            let before = file.metadata().map_err(Error::io("read", &path))?;
+            let source = FileSource::new(file).map_err(Error::io("read", &path))?;
+            let detected = detect(&source);
+            let regions = detected
+                .as_ref()
+                .ok()
+                .and_then(Option::as_ref)
+                .map(|layout| layout.regions());
+            let spans = plan(before.len(), &regions.unwrap_or_default());
+            let content = match feeder.chunks(&source, spans) {
+                Ok(content) => content,
+                Err(IngestError::Source(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    feeder.abandon()?;
+                    continue;
+                }
+                Err(IngestError::Source(error)) => {
+                    feeder.abandon()?;
+                    return Err(Error::io("read", &path)(error));
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let after = source.file().metadata().map_err(Error::io("read", &path))?;
+            let linked = path.symlink_metadata().map_err(Error::io("read", &path))?;
+            if same_moment(&before, &after) && file_stat(&linked).inode == file_stat(&after).inode {
+                feeder.end_file(content)?;
+                let (stat, executable) = (file_stat(&after), is_executable(&after));
+                let known = describe_layout(detected);
+                return Ok((
+                    Found {
+                        path: found.path.clone(),
+                        stat,
+                        executable,
+                    },
+                    known,
+                ));
+            }
+            feeder.abandon()?;
+        }
+        Err(Error::Unstable(found.path.clone()))
+    }
+
+    /// One transaction: what is known about the files, the stat cache, and the staging itself.
+    fn stage_all(&self, files: Vec<Stored>, recorded: i64, report: &mut AddReport) -> Result<(), Error> {
+        let head = self.snapshot(self.head_commit()?)?;
+        let removed = report.removed.clone();
+        let added = self.database().transaction(|writer| -> Result<Vec<AddedFile>, Error> {
+            let mut added = Vec::new();
+            for Stored {
+                found,
+                summary,
+                file,
+                known,
+            } in files
+            {
+                let entry = Entry {
+                    file,
+                    size: found.stat.size,
+                    executable: found.executable,
+                };
+                let staged = head.get(&found.path) != Some(&entry);
+                if staged {
+                    writer.stage(&found.path, &Staged::from(entry))?;
+                } else {
+                    writer.unstage(&found.path)?;
+                }
+                if let (Some(summary), Some(known)) = (&summary, &known) {
+                    writer.insert_file(&known.record(summary), &known.tensors)?;
+                    writer.remember_stat(
+                        &found.path,
+                        &CachedStat {
+                            stat: found.stat,
+                            file,
+                            recorded,
+                        },
+                    )?;
+                }
+                let (chunks, new_chunks, stored_bytes) = summary.map_or((0, 0, 0), |summary| {
+                    (summary.chunks, summary.new_chunks, summary.stored_bytes)
+                });
+                let size = found.stat.size;
+                added.push(AddedFile {
+                    path: found.path,
+                    file,
+                    size,
+                    chunks,
+                    new_chunks,
+                    stored_bytes,
+                    staged,
+                });
+            }
+            for path in &removed {
+                match head.contains_key(path) {
+                    true => writer.stage(path, &Staged::Removed)?,
+                    false => writer.unstage(path)?,
+                }
+                writer.forget_stat(path)?;
+            }
+            Ok(added)
+        })?;
+        report.files = added;
+        report.files.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(())
+    }
+}
+
+/// A file whose content is in the repository.
+struct Stored {
+    found: Found,
+    file: FileId,
+    /// `None` when the stat cache knew it.
+    summary: Option<FileSummary>,
+    known: Option<Known>,
+}
+
+/// What a file turned out to be while it was read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    pub format: Option<String>,
+    pub parameters: Option<u64>,
+    pub tensors: Vec<TensorRecord>,
+    pub metadata: String,
+    pub refusal: Option<String>,
+}
+
+impl Known {
+    pub(super) fn record(&self, summary: &FileSummary) -> FileRecord {
+        FileRecord {
+            file: summary.file,
+            content: summary.content,
+            size: summary.size,
+            format: self.format.clone(),
+            parameters: self.parameters,
+            tensors: self.tensors.len() as u64,
+            metadata: self.metadata.clone(),
+            refusal: self.refusal.clone(),
+        }
+    }
+}
+
+/// True when the stat cache proves what the file holds and the repository still has it.
+fn proven(found: &Found, cache: &HashMap<String, CachedStat>, repository: &Repository) -> bool {
+    let Some(cached) = cache.get(found.path.as_str()) else {
+        return false;
+    };
+    cached.proves(&found.stat) && repository.store.has(cached.file.hash()).unwrap_or(false)
+}
+
+/// True when nothing that the operating system tells of the open file changed while it was read.
+fn same_moment(before: &std::fs::Metadata, after: &std::fs::Metadata) -> bool {
+    file_stat(before) == file_stat(after)
+}

@@ -1,0 +1,301 @@
+//! `checkout`: the worktree becomes a commit, without losing what is not committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::durable::lock;
+use super::materialize::{Target, remove_file};
+use super::progress::Progress;
+use super::snapshot::{Entry, Snapshot, collect, overlay};
+use super::{Error, Head, Repository};
+use crate::database::{CachedStat, FileStat, Operation, Staged};
+use crate::object::{CommitId, RepoPath, Time};
+
+/// How to check out.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckoutOptions {
+    /// Overwrite local changes and forget what is staged.
+    pub force: bool,
+    /// Detach `HEAD` even when a branch was named.
+    pub detach: bool,
+    /// When, for the operation log.
+    pub time: Time,
+}
+
+/// What a checkout did.
+#[derive(Debug, Clone)]
+pub struct CheckoutReport {
+    /// The commit that the files come from.
+    pub commit: CommitId,
+    /// Where `HEAD` is now.
+    pub head: Head,
+    /// Files written.
+    pub written: u64,
+    /// Files removed.
+    pub removed: u64,
+    /// Bytes of the files written.
+    pub bytes: u64,
+}
+
+impl Repository {
+    /// Makes the worktree a commit: files that differ between `HEAD` and it are written, removed or left when they are
+    /// right already; local changes to other files stay. Tracked files that are missing come back.
+    ///
+    /// # Errors
+    /// [`Error::LocalChanges`] when uncommitted work would be lost and `force` is not given; nothing is changed then.
+    pub fn checkout(
+        &self,
+        revision: &str,
+        options: CheckoutOptions,
+        progress: &dyn Progress,
+    ) -> Result<CheckoutReport, Error> {
+        let root = self.need_worktree("checkout")?.to_owned();
+        let _exclusive = lock(&self.directory.join("lock"), false)?;
+        let (old_head, old_commit) = (self.head()?, self.head_commit()?);
+        let commit = self.resolve(revision)?;
+        let head = self.head_after(revision, &old_head, commit, options.detach)?;
+        let target = self.snapshot(Some(commit))?;
+        let committed = self.snapshot(old_commit)?;
+        let staging = self.database().staging()?;
+        let mut expected = committed.clone();
+        overlay(&mut expected, &staging);
+
+        let changed = changed_paths(&committed, &target);
+        let wanted = self.differing(&target)?;
+        if !options.force {
+            self.refuse_to_lose(&expected, &target, &changed, &wanted)?;
+        }
+        let write = |path: &RepoPath| options.force || changed.contains(path) || self.is_missing(path);
+        let targets: Vec<Target> = wanted
+            .into_iter()
+            .filter(|path| write(path))
+            .filter_map(|path| {
+                target.get(&path).map(|entry| Target {
+                    path: path.clone(),
+                    entry: *entry,
+                })
+            })
+            .collect();
+        let gone = committed.keys().filter(|path| !target.contains_key(*path));
+        let gone: Vec<RepoPath> = gone
+            .filter(|path| !matches!(staging.get(*path), Some(Staged::File { .. })))
+            .cloned()
+            .collect();
+
+        let bytes = targets.iter().map(|target| target.entry.size).sum();
+        let placed = self.write_worktree(&root, &targets, &gone, progress)?;
+        let keep_staged = |path: &RepoPath| !options.force && !changed.contains(path);
+        self.remember(&placed, &target, &gone, &staging, keep_staged)?;
+        if head != old_head {
+            self.write_head(&head)?;
+            let command = format!("checkout: {revision}");
+            let (name, before) = ("HEAD".to_owned(), old_commit);
+            let operation = Operation {
+                time: options.time,
+                command,
+                name,
+                before,
+                after: Some(commit),
+            };
+            self.database()
+                .transaction(|writer| Ok::<_, Error>(writer.log_operation(&operation)?))?;
+        }
+        Ok(CheckoutReport {
+            commit,
+            head,
+            written: placed.len() as u64,
+            removed: gone.len() as u64,
+            bytes,
+        })
+    }
+
+    /// Writes the files of a commit at and below `path` into the folder `destination`, which is created when needed
+    /// and must hold nothing in their place. `HEAD`, staging and the worktree stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::LocalChanges`] when files are in the way.
+    pub fn export(
+        &self,
+        commit: CommitId,
+        path: &RepoPath,
+        destination: &Path,
+        force: bool,
+        progress: &dyn Progress,
+    ) -> Result<CheckoutReport, Error> {
+        let mut files = Snapshot::new();
+        collect(&self.store, &self.tree_of(Some(commit))?, &RepoPath::root(), &mut files)?;
+        files.retain(|name, _| name.is_within(path));
+        if files.is_empty() && !path.is_root() {
+            return Err(Error::NotInRevision {
+                path: path.clone(),
+                revision: commit.short(),
+            });
+        }
+        let in_the_way = |path: &&RepoPath| path.below(destination).symlink_metadata().is_ok();
+        let blocked: Vec<RepoPath> = files.keys().filter(in_the_way).cloned().collect();
+        if !blocked.is_empty() && !force {
+            return Err(Error::LocalChanges(blocked));
+        }
+        std::fs::create_dir_all(destination).map_err(Error::io("create", destination))?;
+        let aside = tempfile::Builder::new()
+            .prefix(".fai-checkout-")
+            .tempdir_in(destination)
+            .map_err(Error::io("create a folder in", destination))?;
+        let targets: Vec<Target> = files
+            .iter()
+            .map(|(path, entry)| Target {
+                path: path.clone(),
+                entry: *entry,
+            })
+            .collect();
+        let bytes = targets.iter().map(|target| target.entry.size).sum();
+        let placed = self.prepare(&targets, aside.path(), progress)?.place(destination)?;
+        Ok(CheckoutReport {
+            commit,
+            head: self.head()?,
+            written: placed.len() as u64,
+            removed: 0,
+            bytes,
+        })
+    }
+
+    fn head_after(&self, revision: &str, old: &Head, commit: CommitId, detach: bool) -> Result<Head, Error> {
+        Ok(match self.branch_named(revision)? {
+            _ if detach => Head::Detached(commit),
+            Some(branch) => Head::Branch(branch),
+            None if matches!(revision, "HEAD" | "@") => old.clone(),
+            None => Head::Detached(commit),
+        })
+    }
+
+    /// The paths of `target` where the worktree holds something else, or nothing.
+    pub(super) fn differing(&self, target: &Snapshot) -> Result<BTreeSet<RepoPath>, Error> {
+        let paths: Vec<&RepoPath> = target.keys().collect();
+        let (_, missing) = self.look_at(&paths);
+        Ok(self.changed_locally(target)?.into_iter().chain(missing).collect())
+    }
+
+    fn is_missing(&self, path: &RepoPath) -> bool {
+        let root = self.worktree.clone().unwrap_or_default();
+        path.below(&root).symlink_metadata().is_err()
+    }
+
+    /// Fails when a path that the checkout would change holds work that is in no commit.
+    fn refuse_to_lose(
+        &self,
+        expected: &Snapshot,
+        target: &Snapshot,
+        changed: &BTreeSet<RepoPath>,
+        differing: &BTreeSet<RepoPath>,
+    ) -> Result<(), Error> {
+        // What is on disk is safe when it is what is expected, or what the target wants there anyway.
+        let tracked: Snapshot = changed
+            .iter()
+            .filter_map(|path| Some((path.clone(), *expected.get(path)?)))
+            .collect();
+        let modified: BTreeSet<RepoPath> = self.changed_locally(&tracked)?.into_iter().collect();
+        let mut lost: Vec<RepoPath> = Vec::new();
+        for path in changed {
+            let right_already = target.contains_key(path) && !differing.contains(path);
+            let unsaved = modified.contains(path) || (!expected.contains_key(path) && !self.is_missing(path));
+            let staged_only = expected.get(path).is_some_and(|entry| target.get(path) != Some(entry))
+                && !self.is_committed(path, expected)?;
+            if !right_already && (unsaved || staged_only) {
+                lost.push(path.clone());
+            }
+        }
+        lost.extend(self.blocked_folders(target, expected, changed));
+        lost.sort();
+        lost.dedup();
+        if lost.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::LocalChanges(lost))
+        }
+    }
+
+    /// True when what is expected at `path` is what `HEAD` has there.
+    fn is_committed(&self, path: &RepoPath, expected: &Snapshot) -> Result<bool, Error> {
+        let staging = self.database().staging()?;
+        let Some(Staged::File { file, executable, .. }) = staging.get(path) else {
+            return Ok(true);
+        };
+        Ok(expected
+            .get(path)
+            .is_none_or(|entry| entry.file != *file || entry.executable != *executable))
+    }
+
+    /// Files of the worktree that stand where the target needs a folder, and the other way round.
+    fn blocked_folders(&self, target: &Snapshot, expected: &Snapshot, changed: &BTreeSet<RepoPath>) -> Vec<RepoPath> {
+        let root = self.worktree.clone().unwrap_or_default();
+        let mut blocked = Vec::new();
+        for path in changed.iter().filter(|path| target.contains_key(*path)) {
+            let mut folder = path.split_last().map(|(folder, _)| folder);
+            while let Some(above) = folder.filter(|folder| !folder.is_root()) {
+                let is_file = above
+                    .below(&root)
+                    .symlink_metadata()
+                    .is_ok_and(|metadata| !metadata.is_dir());
+                if is_file && !expected.contains_key(&above) {
+                    blocked.push(above.clone());
+                }
+                folder = above.split_last().map(|(folder, _)| folder);
+            }
+        }
+        blocked
+    }
+
+    /// Carries out a change of the worktree: everything is written aside before anything is touched.
+    pub(super) fn write_worktree(
+        &self,
+        root: &Path,
+        targets: &[Target],
+        gone: &[RepoPath],
+        progress: &dyn Progress,
+    ) -> Result<Vec<(RepoPath, FileStat)>, Error> {
+        let prepared = self.prepare(targets, &self.directory.join("tmp"), progress)?;
+        for path in gone {
+            remove_file(root, path)?;
+        }
+        prepared.place(root)
+    }
+
+    /// Tells the stat cache and staging about a changed worktree.
+    pub(super) fn remember(
+        &self,
+        placed: &[(RepoPath, FileStat)],
+        files: &Snapshot,
+        gone: &[RepoPath],
+        staging: &BTreeMap<RepoPath, Staged>,
+        keep_staged: impl Fn(&RepoPath) -> bool,
+    ) -> Result<(), Error> {
+        let recorded = self.file_system_clock()?;
+        self.database().transaction(|writer| {
+            for (path, stat) in placed {
+                if let Some(Entry { file, .. }) = files.get(path).copied() {
+                    writer.remember_stat(
+                        path,
+                        &CachedStat {
+                            stat: *stat,
+                            file,
+                            recorded,
+                        },
+                    )?;
+                }
+            }
+            for path in gone {
+                writer.forget_stat(path)?;
+            }
+            for path in staging.keys().filter(|path| !keep_staged(path)) {
+                writer.unstage(path)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Paths at which two snapshots differ.
+fn changed_paths(before: &Snapshot, after: &Snapshot) -> BTreeSet<RepoPath> {
+    let differs = |path: &&RepoPath| before.get(*path) != after.get(*path);
+    before.keys().chain(after.keys()).filter(differs).cloned().collect()
+}

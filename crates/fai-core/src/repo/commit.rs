@@ -1,0 +1,166 @@
+//! `commit`: what is staged becomes a version.
+
+use std::collections::BTreeMap;
+
+use super::snapshot::write_tree;
+use super::status::staged_changes;
+use super::{Error, Head, Repository};
+use crate::database::{Operation, Staged};
+use crate::object::{Author, Commit, CommitId, Id, Kind, Object, RepoPath, Time, TreeId, Value};
+
+/// What to commit, by whom and when.
+#[derive(Debug, Clone)]
+pub struct CommitRequest {
+    /// Why. With `amend`, `None` keeps the message.
+    pub message: Option<String>,
+    /// Who. With `amend`, `None` keeps the author.
+    pub author: Option<Author>,
+    /// When.
+    pub time: Time,
+    /// Replaces the commit at `HEAD` instead of following it.
+    pub amend: bool,
+    /// Typed parameters; they win over harvested ones.
+    pub params: BTreeMap<String, Value>,
+    /// Typed metrics; they win over harvested ones.
+    pub metrics: BTreeMap<String, Value>,
+    /// Labels of the commit.
+    pub labels: Vec<String>,
+}
+
+/// A new commit.
+#[derive(Debug, Clone)]
+pub struct CommitReport {
+    /// Its id.
+    pub id: CommitId,
+    /// The commit itself.
+    pub commit: Commit,
+    /// Metrics and parameter files that could not be understood; the commit went on without them.
+    pub warnings: Vec<String>,
+}
+
+impl Repository {
+    /// Commits what is staged. The commit is durable when this returns.
+    ///
+    /// # Errors
+    /// [`Error::NothingToCommit`] when nothing is staged and nothing amended; when the commit would break a rule; when
+    /// the branch moved meanwhile.
+    pub fn commit(&self, request: &CommitRequest) -> Result<CommitReport, Error> {
+        let _lock = super::durable::lock(&self.directory.join("commit.lock"), false)?;
+        let (head, parent) = (self.head()?, self.head_commit()?);
+        let amended = match (request.amend, parent) {
+            (false, _) => None,
+            (true, Some(id)) => Some(self.store.get::<Commit>(id)?),
+            (true, None) => return Err(Error::NoCommits(branch_name(&head))),
+        };
+        let staging = self.database().staging()?;
+        let base = self.tree_of(parent)?;
+        let changes = staged_changes(&self.snapshot(parent)?, &staging);
+        if changes.is_empty() && amended.is_none() {
+            return Err(Error::NothingToCommit);
+        }
+        let (metadata, warnings) = self.metadata(request, amended.as_ref(), &changes)?;
+        let parents = match &amended {
+            Some(commit) => commit.parents.clone(),
+            None => parent.into_iter().collect(),
+        };
+        let kept = |value: &Option<Author>| value.clone().or_else(|| amended.as_ref().map(|old| old.author.clone()));
+        let message = request
+            .message
+            .clone()
+            .or_else(|| amended.as_ref().map(|old| old.message.clone()));
+        let commit = Commit {
+            // Known only once the trees are written; everything else can be checked before.
+            tree: TreeId::of(&[]),
+            parents,
+            author: kept(&request.author).ok_or_else(|| Error::Usage("a commit needs an author".into()))?,
+            time: request.time,
+            message: message.unwrap_or_default(),
+            metadata,
+            signature: None,
+        };
+        commit.validate().map_err(Error::BadCommit)?;
+
+        let (commit, _) = self.store.write(1, &|_| (), |feeder| {
+            let commit = Commit {
+                tree: write_tree(&self.store, feeder, &base, &staging)?,
+                ..commit
+            };
+            feeder.object(Kind::Commit, commit.encode())?;
+            Ok(commit)
+        })?;
+        let id = commit.id();
+        let verb = if request.amend { "commit (amend)" } else { "commit" };
+        let command = format!("{verb}: {}", commit.title());
+        let name = match &head {
+            Head::Branch(name) => name.clone(),
+            Head::Detached(_) => "HEAD".to_owned(),
+        };
+        let operation = Operation {
+            time: request.time,
+            command,
+            name,
+            before: parent,
+            after: Some(id),
+        };
+        self.advance(&head, id, &operation, &staging)?;
+        Ok(CommitReport { id, commit, warnings })
+    }
+
+    /// Moves the branch, or a detached `HEAD`, and unstages what was committed.
+    fn advance(
+        &self,
+        head: &Head,
+        after: CommitId,
+        operation: &Operation,
+        committed: &BTreeMap<RepoPath, Staged>,
+    ) -> Result<(), Error> {
+        // A detached HEAD moves first: staged entries that equal the commit are no changes, lost ones would be.
+        if let Head::Detached(_) = head {
+            self.write_head(&Head::Detached(after))?;
+        }
+        self.database().transaction(|writer| {
+            if let Head::Branch(name) = head
+                && !writer.move_ref(name, operation.before, Some(after))?
+            {
+                return Err(Error::RefMoved(branch_name(head)));
+            }
+            // What another process staged since then stays.
+            for (path, staged) in committed {
+                writer.unstage_exactly(path, staged)?;
+            }
+            Ok(writer.log_operation(operation)?)
+        })
+    }
+
+    /// Parameters, metrics and labels: those of the amended commit, then harvested ones, then typed ones.
+    fn metadata(
+        &self,
+        request: &CommitRequest,
+        amended: Option<&Commit>,
+        changes: &[super::StatusEntry],
+    ) -> Result<(BTreeMap<String, Value>, Vec<String>), Error> {
+        let mut metadata = amended.map(|commit| commit.metadata.clone()).unwrap_or_default();
+        let harvest = self.harvest(changes)?;
+        for (name, harvested, typed) in [
+            ("params", harvest.params, &request.params),
+            ("metrics", harvest.metrics, &request.metrics),
+        ] {
+            let mut values = metadata.get(name).and_then(Value::as_map).cloned().unwrap_or_default();
+            values.extend(harvested);
+            values.extend(typed.clone());
+            if !values.is_empty() {
+                metadata.insert(name.to_owned(), Value::Map(values));
+            }
+        }
+        if !request.labels.is_empty() {
+            let labels = request.labels.iter().cloned().map(Value::Text).collect();
+            metadata.insert("tags".to_owned(), Value::List(labels));
+        }
+        Ok((metadata, harvest.warnings))
+    }
+}
+
+fn branch_name(head: &Head) -> String {
+    head.branch()
+        .map_or_else(|| "HEAD".to_owned(), |name| format!("branch {name}"))
+}

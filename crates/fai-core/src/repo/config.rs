@@ -1,0 +1,175 @@
+//! `config`: settings of a repository and of a user, as TOML files that people may also edit.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use toml_edit::{DocumentMut, Item, Table, Value};
+
+use super::durable::{lock, replace_file};
+use super::{Error, Repository};
+
+/// The longest settings file.
+const MAX_LEN: u64 = 1 << 20;
+
+/// Settings from one file.
+#[derive(Debug, Clone)]
+pub struct Config {
+    path: PathBuf,
+    document: DocumentMut,
+}
+
+impl Config {
+    /// Reads the settings at `path`; a missing file has none.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no TOML.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text = match fs::metadata(path) {
+            Ok(metadata) if metadata.len() > MAX_LEN => {
+                return Err(Error::Usage(format!(
+                    "{} is longer than {MAX_LEN} bytes",
+                    path.display()
+                )));
+            }
+            Ok(_) => fs::read_to_string(path).map_err(Error::io("read", path))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(Error::io("read", path)(error)),
+        };
+        let document = text.parse().map_err(|error| {
+            let error: toml_edit::TomlError = error;
+            Error::Usage(format!("{} is not valid TOML: {}", path.display(), error.message()))
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            document,
+        })
+    }
+
+    /// The setting `section.name` as text.
+    pub fn get(&self, key: &str) -> Option<String> {
+        let mut item = self.document.as_item();
+        for part in key.split('.') {
+            item = item.as_table_like()?.get(part)?;
+        }
+        match item.as_value()? {
+            Value::String(text) => Some(text.value().clone()),
+            other => Some(other.to_string().trim().to_owned()),
+        }
+    }
+
+    /// All settings by dotted key, in the order of the file.
+    pub fn entries(&self) -> Vec<(String, String)> {
+        let mut keys = Vec::new();
+        collect_keys(self.document.as_item(), "", &mut keys);
+        keys.into_iter()
+            .filter_map(|key| self.get(&key).map(|value| (key, value)))
+            .collect()
+    }
+
+    /// Changes the setting `key` in the file at `path`; `None` removes it. Comments and order of the file stay.
+    ///
+    /// # Errors
+    /// When the key has no section, or the file cannot be read or written.
+    pub fn change(path: &Path, key: &str, value: Option<&str>) -> Result<(), Error> {
+        let parts: Vec<&str> = key.split('.').collect();
+        let valid = |part: &&str| {
+            !part.is_empty()
+                && part
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+        };
+        let (Some((name, sections)), true) = (parts.split_last(), parts.iter().all(valid)) else {
+            return Err(Error::Usage(format!("{key:?} is not a setting's name")));
+        };
+        if sections.is_empty() {
+            return Err(Error::Usage(format!(
+                "{key:?} has no section: settings are named like user.name"
+            )));
+        }
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        }
+        let _exclusive = lock(&path.with_extension("lock"), false)?;
+        let mut config = Self::read(path)?;
+        let mut table = config.document.as_table_mut();
+        for section in sections {
+            let entry = table.entry(section).or_insert_with(|| Item::Table(Table::new()));
+            let found = entry.as_table_mut();
+            table = found.ok_or_else(|| Error::Usage(format!("{section} is a value, not a section")))?;
+        }
+        match value {
+            Some(value) => {
+                table.insert(name, Item::Value(typed(value)));
+            }
+            None => {
+                table.remove(name);
+            }
+        }
+        replace_file(&config.path, config.document.to_string().as_bytes())
+    }
+}
+
+impl Repository {
+    /// Where this repository's settings are.
+    pub fn config_path(&self) -> PathBuf {
+        self.directory.join("config.toml")
+    }
+}
+
+/// Whole numbers and booleans are written as such, everything else as text.
+fn typed(text: &str) -> Value {
+    match text {
+        "true" => true.into(),
+        "false" => false.into(),
+        _ => text.parse::<i64>().map_or_else(|_| text.into(), Into::into),
+    }
+}
+
+fn collect_keys(item: &Item, prefix: &str, keys: &mut Vec<String>) {
+    let Some(table) = item.as_table_like() else {
+        keys.push(prefix.to_owned());
+        return;
+    };
+    for (name, item) in table.iter() {
+        let key = if prefix.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{prefix}.{name}")
+        };
+        collect_keys(item, &key, keys);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_changed_without_touching_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        fs::write(&path, "# mine\n[user]\nname = \"Ada\" # me\n").unwrap();
+        Config::change(&path, "user.email", Some("ada@example.org")).unwrap();
+        Config::change(&path, "serve.port", Some("4001")).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("# mine\n[user]\nname = \"Ada\" # me\n"), "{text}");
+        assert!(text.contains("port = 4001"));
+        let config = Config::read(&path).unwrap();
+        assert_eq!(config.get("user.email").as_deref(), Some("ada@example.org"));
+        assert_eq!(config.get("user"), None);
+        Config::change(&path, "user.name", None).unwrap();
+        assert_eq!(Config::read(&path).unwrap().get("user.name"), None);
+        assert_eq!(Config::read(&path).unwrap().entries().len(), 2);
+    }
+
+    #[test]
+    fn broken_files_and_names_are_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        for key in ["", "user", "user.", ".name", "a b.c"] {
+            assert!(Config::change(&path, key, Some("x")).is_err(), "{key:?}");
+        }
+        fs::write(&path, "user = [").unwrap();
+        assert!(Config::read(&path).is_err());
+    }
+}

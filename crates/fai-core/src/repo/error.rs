@@ -1,0 +1,233 @@
+//! What can go wrong in a workflow. Every error names its operation and subject; what to do about it is for the
+//! program to say.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::codec::CodecError;
+use crate::database::DatabaseError;
+use crate::object::{CommitId, DecodeError, Hash, Kind, PathError, RepoPath};
+use crate::storage::{IngestError, StorageError};
+
+/// An error of a repository's workflows.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No repository here or above.
+    #[error("{} is not inside a FAI repository", .0.display())]
+    NotARepository(PathBuf),
+    /// The operation needs a worktree, and the repository is bare.
+    #[error("{operation} needs a worktree, and {} is a bare repository", path.display())]
+    Bare {
+        /// The operation.
+        operation: &'static str,
+        /// The repository.
+        path: PathBuf,
+    },
+    /// A revision that names nothing.
+    #[error("unknown revision {0:?}")]
+    UnknownRevision(String),
+    /// HEAD names a branch without commits.
+    #[error("there are no commits yet on {0}")]
+    NoCommits(String),
+    /// An id prefix with several meanings.
+    #[error("{text:?} is ambiguous: {}", candidates.join(", "))]
+    Ambiguous {
+        /// What was typed.
+        text: String,
+        /// Full ids with their kinds.
+        candidates: Vec<String>,
+    },
+    /// A path that a revision does not hold.
+    #[error("{path} is not in {revision}")]
+    NotInRevision {
+        /// The path.
+        path: RepoPath,
+        /// The revision as it was typed.
+        revision: String,
+    },
+    /// A path that is neither in the worktree nor tracked.
+    #[error("{} matches no file", .0.display())]
+    NoSuchPath(PathBuf),
+    /// A folder where a file is needed, or the other way round.
+    #[error("{path} is {found}, and {wanted} is needed")]
+    WrongKind {
+        /// The path.
+        path: String,
+        /// What it is.
+        found: &'static str,
+        /// What was needed.
+        wanted: &'static str,
+    },
+    /// A path that cannot be in a repository.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// Files that an ignore file excludes were named for adding.
+    #[error("{} ignored by .faiignore: {}", if .0.len() == 1 { "this path is" } else { "these paths are" }, list(.0))]
+    Ignored(Vec<RepoPath>),
+    /// Nothing is staged.
+    #[error("nothing to commit")]
+    NothingToCommit,
+    /// Local changes would be lost.
+    #[error("local changes would be overwritten: {}", list(.0))]
+    LocalChanges(Vec<RepoPath>),
+    /// A file did not hold still.
+    #[error("{0} changes while it is read: nothing was recorded for it")]
+    Unstable(RepoPath),
+    /// The ref moved between reading and writing.
+    #[error("{0} was moved by another process meanwhile")]
+    RefMoved(String),
+    /// A record that should be there is not.
+    #[error("{} {hash} is missing from this repository", kind.name())]
+    Missing {
+        /// Its kind.
+        kind: Kind,
+        /// Its hash.
+        hash: Hash,
+    },
+    /// An object whose bytes are what they were, but make no sense.
+    #[error("{} {hash} is not valid", kind.name())]
+    Invalid {
+        /// Its kind.
+        kind: Kind,
+        /// Its hash.
+        hash: Hash,
+        /// The rule it breaks.
+        #[source]
+        source: DecodeError,
+    },
+    /// A commit that would not be valid.
+    #[error("this commit cannot be made")]
+    BadCommit(#[source] DecodeError),
+    /// A tree that would not be valid.
+    #[error("these files cannot stand together in {folder}")]
+    BadTree {
+        /// The folder.
+        folder: RepoPath,
+        /// The rule it breaks.
+        #[source]
+        source: DecodeError,
+    },
+    /// `HEAD` holds neither a branch nor a commit.
+    #[error("{} is damaged: it names neither a branch nor a commit", .0.display())]
+    BadHead(PathBuf),
+    /// Something else of a file's tensors was asked than it has.
+    #[error("{path} has no tensor {tensor:?}")]
+    NoSuchTensor {
+        /// The file.
+        path: String,
+        /// The tensor.
+        tensor: String,
+    },
+    /// A revision range or option that makes no sense together.
+    #[error("{0}")]
+    Usage(String),
+    /// Too little room for what was asked.
+    #[error("not enough free space below {}: {needed} bytes are needed, {free} are free", path.display())]
+    NoSpace {
+        /// A folder on the full file system.
+        path: PathBuf,
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes free.
+        free: u64,
+    },
+    /// The commit is not a descendant or ancestor as needed.
+    #[error("commit {} has no parent number {number}", commit.short())]
+    NoParent {
+        /// The commit.
+        commit: CommitId,
+        /// The parent's number, from 1.
+        number: usize,
+    },
+    /// The operating system refused.
+    #[error("cannot {operation} {}", path.display())]
+    Io {
+        /// What was attempted.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The packs.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Storing what was read.
+    #[error(transparent)]
+    Ingest(IngestError),
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+impl From<CodecError> for Error {
+    fn from(error: CodecError) -> Self {
+        Error::Storage(error.into())
+    }
+}
+
+impl From<IngestError> for Error {
+    fn from(error: IngestError) -> Self {
+        match error {
+            IngestError::Storage(error) => Error::Storage(error),
+            other => Error::Ingest(other),
+        }
+    }
+}
+
+impl Error {
+    /// Adapter for `map_err`: names the operation and its subject.
+    pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Error::Io {
+            operation,
+            path,
+            source,
+        }
+    }
+
+    /// A short stable word for scripts.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Error::NotARepository(_) => "not_a_repository",
+            Error::Bare { .. } => "bare_repository",
+            Error::UnknownRevision(_) | Error::NoParent { .. } => "unknown_revision",
+            Error::NoCommits(_) => "no_commits",
+            Error::Ambiguous { .. } => "ambiguous",
+            Error::NotInRevision { .. } | Error::NoSuchPath(_) | Error::NoSuchTensor { .. } => "not_found",
+            Error::WrongKind { .. } => "wrong_kind",
+            Error::Path(_) | Error::BadTree { .. } => "bad_path",
+            Error::Ignored(_) => "ignored",
+            Error::NothingToCommit => "nothing_to_commit",
+            Error::LocalChanges(_) => "local_changes",
+            Error::Unstable(_) => "unstable_file",
+            Error::RefMoved(_) => "ref_moved",
+            Error::Missing { .. } => "missing",
+            Error::Invalid { .. } | Error::BadHead(_) => "damaged",
+            Error::BadCommit(_) => "bad_commit",
+            Error::Usage(_) => "usage",
+            Error::NoSpace { .. } | Error::Storage(StorageError::NoSpace { .. }) => "no_space",
+            Error::Storage(StorageError::Damaged { .. } | StorageError::NotAPack { .. }) => "damaged",
+            Error::Database(DatabaseError::Newer { .. }) => "newer_version",
+            Error::Database(DatabaseError::Foreign(_) | DatabaseError::Damaged { .. }) => "damaged",
+            Error::Io { .. } | Error::Storage(_) | Error::Ingest(_) => "io",
+            Error::Database(_) => "database",
+        }
+    }
+}
+
+/// Up to ten paths, and how many more there are.
+fn list(paths: &[RepoPath]) -> String {
+    const SHOWN: usize = 10;
+    let mut text = paths
+        .iter()
+        .take(SHOWN)
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
+    if paths.len() > SHOWN {
+        text += &format!(" and {} more", paths.len() - SHOWN);
+    }
+    text
+}

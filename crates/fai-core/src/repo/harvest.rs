@@ -1,0 +1,155 @@
+//! Metrics and parameters that tools leave in files at the root: nobody types them twice.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use super::status::StatusEntry;
+use super::{Error, Repository};
+use crate::object::Value;
+
+/// The longest such file that is read.
+const MAX_LEN: u64 = 4 << 20;
+
+/// Values taken from one file at the most.
+const MAX_VALUES: usize = 4096;
+
+/// How deep keys may nest.
+const MAX_DEPTH: usize = 32;
+
+const METRICS: [&str; 2] = ["metrics.json", "dvclive/metrics.json"];
+const PARAMS: [&str; 2] = ["params.yaml", "params.json"];
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Harvest {
+    pub params: BTreeMap<String, Value>,
+    pub metrics: BTreeMap<String, Value>,
+    /// Files that could not be understood.
+    pub warnings: Vec<String>,
+}
+
+impl Repository {
+    /// Reads the metrics and parameter files among staged changes, as they are staged.
+    pub(super) fn harvest(&self, changes: &[StatusEntry]) -> Result<Harvest, Error> {
+        let mut harvest = Harvest::default();
+        for change in changes.iter().filter(|change| change.change != "removed") {
+            let path = change.path.as_str();
+            let target = match path {
+                _ if METRICS.contains(&path) => &mut harvest.metrics,
+                _ if PARAMS.contains(&path) => &mut harvest.params,
+                _ => continue,
+            };
+            if change.entry.size > MAX_LEN {
+                harvest.warnings.push(format!(
+                    "{path} is longer than {MAX_LEN} bytes and was not read for metadata"
+                ));
+                continue;
+            }
+            let mut bytes = Vec::new();
+            let read = self
+                .open_file(change.entry.file)?
+                .reader()
+                .take(MAX_LEN)
+                .read_to_end(&mut bytes);
+            read.map_err(Error::io("read", path.as_ref()))?;
+            match parse(path, &bytes) {
+                Ok(values) => target.extend(values),
+                Err(reason) => harvest
+                    .warnings
+                    .push(format!("{path} holds no usable values: {reason}")),
+            }
+        }
+        Ok(harvest)
+    }
+}
+
+/// The leaves of a JSON or YAML document, by dotted keys.
+fn parse(path: &str, bytes: &[u8]) -> Result<BTreeMap<String, Value>, String> {
+    let document: serde_json::Value = if path.ends_with(".json") {
+        serde_json::from_slice(bytes).map_err(|error| error.to_string())?
+    } else {
+        let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+        serde_saphyr::from_str(text).map_err(|error| error.to_string())?
+    };
+    if !document.is_object() {
+        return Err("its top level is not a map".into());
+    }
+    let mut values = BTreeMap::new();
+    flatten(&document, String::new(), 0, &mut values)?;
+    Ok(values)
+}
+
+fn flatten(
+    value: &serde_json::Value,
+    key: String,
+    depth: usize,
+    values: &mut BTreeMap<String, Value>,
+) -> Result<(), String> {
+    if depth > MAX_DEPTH || values.len() >= MAX_VALUES {
+        return Err("it is nested too deep or holds too many values".into());
+    }
+    let join = |name: &str| {
+        if key.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{key}.{name}")
+        }
+    };
+    let leaf = match value {
+        serde_json::Value::Object(map) => {
+            return map
+                .iter()
+                .try_for_each(|(name, value)| flatten(value, join(name), depth + 1, values));
+        }
+        serde_json::Value::Null => return Ok(()),
+        other => scalar(other),
+    };
+    values.insert(key, leaf);
+    Ok(())
+}
+
+fn scalar(value: &serde_json::Value) -> Value {
+    match value {
+        serde_json::Value::Bool(value) => Value::Bool(*value),
+        serde_json::Value::Number(number) => match number.as_i64() {
+            Some(whole) => Value::Int(whole),
+            None => number
+                .as_f64()
+                .map_or_else(|| Value::Text(number.to_string()), Value::Float),
+        },
+        serde_json::Value::String(text) => Value::Text(text.clone()),
+        serde_json::Value::Array(items) => Value::List(items.iter().map(scalar).collect()),
+        other => Value::Text(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nested_documents_become_dotted_keys() {
+        let yaml = b"lr: 1.0e-3\ntrain:\n  epochs: 3\n  sizes: [1, 2]\n  name: run\nnothing: null\n";
+        let values = parse("params.yaml", yaml).unwrap();
+        assert_eq!(values["lr"], Value::Float(1e-3));
+        assert_eq!(values["train.epochs"], Value::Int(3));
+        assert_eq!(values["train.sizes"], Value::List(vec![Value::Int(1), Value::Int(2)]));
+        assert_eq!(values["train.name"], Value::Text("run".into()));
+        assert_eq!(values.len(), 4);
+    }
+
+    #[test]
+    fn what_is_no_map_is_refused_with_a_reason() {
+        for (path, text) in [("metrics.json", "[1]"), ("metrics.json", "{"), ("params.yaml", "a: [")] {
+            assert!(parse(path, text.as_bytes()).is_err(), "{text}");
+        }
+        let bomb = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nd: &d [*c, *c]\n".to_owned()
+            + &(b'e'..=b'z')
+                .map(|c| format!("{0}: &{0} [*{1}, *{1}]\n", c as char, (c - 1) as char))
+                .collect::<String>();
+        assert!(
+            parse("params.yaml", bomb.as_bytes()).is_err(),
+            "an alias bomb must not unfold"
+        );
+    }
+}

@@ -1,0 +1,122 @@
+//! `log`: commits from newest to oldest.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashSet};
+
+use super::{Error, Repository};
+use crate::object::{Commit, CommitId, RepoPath, TreeEntry};
+
+/// A commit of the log.
+#[derive(Debug, Clone)]
+pub struct LoggedCommit {
+    /// Its id.
+    pub id: CommitId,
+    /// The commit.
+    pub commit: Commit,
+    /// Short names of the branches that stand on it.
+    pub branches: Vec<String>,
+    /// Short names of the tags that stand on it.
+    pub tags: Vec<String>,
+}
+
+/// Walks the ancestors of a commit, newest first. A commit never comes before its descendants as long as clocks
+/// do not run backwards between them.
+pub struct History<'a> {
+    repository: &'a Repository,
+    path: Option<RepoPath>,
+    names: BTreeMap<CommitId, (Vec<String>, Vec<String>)>,
+    seen: HashSet<CommitId>,
+    // Among commits of one second the one found first comes first: a parent never overtakes its child.
+    queue: BinaryHeap<(i64, Reverse<u64>, CommitId)>,
+    commits: BTreeMap<CommitId, Commit>,
+    found: u64,
+}
+
+impl Repository {
+    /// The history of `start`, of all commits or of those that change something at or below `path` against their
+    /// first parent.
+    ///
+    /// # Errors
+    /// When `start` or the refs cannot be read.
+    pub fn history(&self, start: CommitId, path: Option<RepoPath>) -> Result<History<'_>, Error> {
+        let mut names: BTreeMap<CommitId, (Vec<String>, Vec<String>)> = BTreeMap::new();
+        for (name, commit) in self.database().refs()? {
+            let (branches, tags) = names.entry(commit).or_default();
+            if let Some(branch) = name.strip_prefix("refs/heads/") {
+                branches.push(branch.to_owned());
+            } else if let Some(tag) = name.strip_prefix("refs/tags/") {
+                tags.push(tag.to_owned());
+            }
+        }
+        let mut history = History {
+            repository: self,
+            path,
+            names,
+            seen: HashSet::new(),
+            queue: BinaryHeap::new(),
+            commits: BTreeMap::new(),
+            found: 0,
+        };
+        history.enqueue(start)?;
+        Ok(history)
+    }
+}
+
+impl History<'_> {
+    fn enqueue(&mut self, id: CommitId) -> Result<(), Error> {
+        if self.seen.insert(id) {
+            let commit: Commit = self.repository.store.get(id)?;
+            self.queue.push((commit.time.seconds, Reverse(self.found), id));
+            self.found += 1;
+            self.commits.insert(id, commit);
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self) -> Result<Option<LoggedCommit>, Error> {
+        while let Some((_, _, id)) = self.queue.pop() {
+            let Some(commit) = self.commits.remove(&id) else {
+                continue;
+            };
+            for parent in &commit.parents {
+                self.enqueue(*parent)?;
+            }
+            if self.touches(&commit)? {
+                let (branches, tags) = self.names.remove(&id).unwrap_or_default();
+                return Ok(Some(LoggedCommit {
+                    id,
+                    commit,
+                    branches,
+                    tags,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// True when the commit changes the path of interest against its first parent.
+    fn touches(&self, commit: &Commit) -> Result<bool, Error> {
+        let Some(path) = &self.path else { return Ok(true) };
+        let at = |commit: &Commit| -> Result<Option<TreeEntry>, Error> {
+            self.repository.lookup(&self.repository.store.get(commit.tree)?, path)
+        };
+        let before = match commit.parents.first() {
+            Some(parent) => at(&self.repository.store.get(*parent)?)?,
+            None => None,
+        };
+        let same = |one: &TreeEntry, other: &TreeEntry| one.hash == other.hash && one.kind == other.kind;
+        Ok(match (before, at(commit)?) {
+            (None, None) => false,
+            (Some(one), Some(other)) => !same(&one, &other),
+            _ => true,
+        })
+    }
+}
+
+impl Iterator for History<'_> {
+    type Item = Result<LoggedCommit, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.advance().transpose()
+    }
+}

@@ -1,0 +1,155 @@
+//! Workflows: one file each, over packs and database. This is the floor that programs use.
+//!
+//! [`Repository`] is where to start. Nothing here prints, prompts or reads the environment or the clock: callers
+//! pass in what time it is and who they are.
+
+mod add;
+mod checkout;
+mod chunks;
+mod commit;
+mod config;
+mod content;
+mod describe;
+mod durable;
+mod error;
+mod harvest;
+mod head;
+mod history;
+mod init;
+mod list;
+mod materialize;
+mod moves;
+mod progress;
+mod restore;
+mod revision;
+mod snapshot;
+mod status;
+mod store;
+mod worktree;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use add::{AddOptions, AddReport, AddedFile};
+pub use checkout::{CheckoutOptions, CheckoutReport};
+pub use chunks::{ChunkInfo, ChunkList};
+pub use commit::{CommitReport, CommitRequest};
+pub use config::Config;
+pub use content::FileReader;
+pub use describe::{Described, Subject};
+pub use error::Error;
+pub use head::Head;
+pub use history::{History, LoggedCommit};
+pub use init::InitOptions;
+pub use list::ListedFile;
+pub use moves::MoveReport;
+pub use progress::{Event, Progress, Silent};
+pub use restore::RestoreOptions;
+pub use revision::NamedFile;
+pub use snapshot::Entry;
+pub use status::{Status, StatusEntry};
+pub use store::Store;
+
+use crate::database::Database;
+
+/// The name of a repository's folder inside its worktree.
+pub const DIRECTORY: &str = ".fai";
+
+/// The branch that a new repository starts on.
+pub const DEFAULT_BRANCH: &str = "refs/heads/main";
+
+/// An open repository. Several may be open on one folder, in one process or in many.
+#[derive(Debug)]
+pub struct Repository {
+    /// Where files are, unless the repository is bare.
+    worktree: Option<PathBuf>,
+    /// `.fai`, or the bare repository itself.
+    directory: PathBuf,
+    store: Store,
+    database: Mutex<Database>,
+    threads: usize,
+}
+
+impl Repository {
+    /// Opens the repository whose worktree or bare folder is `path`.
+    ///
+    /// # Errors
+    /// [`Error::NotARepository`] when there is none; whatever keeps the database from opening.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let inside = path.join(DIRECTORY);
+        if is_repository(&inside) {
+            return Self::assemble(Some(path.to_owned()), inside);
+        }
+        if is_repository(path) {
+            return Self::assemble(None, path.to_owned());
+        }
+        Err(Error::NotARepository(path.to_owned()))
+    }
+
+    /// Opens the repository that `start` lies in, looking upwards.
+    ///
+    /// # Errors
+    /// [`Error::NotARepository`] when no folder up to the root is one.
+    pub fn discover(start: &Path) -> Result<Self, Error> {
+        let absolute = start.canonicalize().map_err(Error::io("open", start))?;
+        for folder in absolute.ancestors() {
+            match Self::open(folder) {
+                Err(Error::NotARepository(_)) => {}
+                other => return other,
+            }
+        }
+        Err(Error::NotARepository(absolute))
+    }
+
+    fn assemble(worktree: Option<PathBuf>, directory: PathBuf) -> Result<Self, Error> {
+        let database = Database::open(&directory.join("db.sqlite"))?;
+        let store = Store::open(&directory)?;
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Ok(Self {
+            worktree,
+            directory,
+            store,
+            database: Mutex::new(database),
+            threads,
+        })
+    }
+
+    /// Uses `threads` threads instead of one a core.
+    #[must_use]
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = threads.max(1);
+        self
+    }
+
+    /// The worktree's root, or `None` for a bare repository.
+    pub fn worktree(&self) -> Option<&Path> {
+        self.worktree.as_deref()
+    }
+
+    /// The repository's own folder.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The objects.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    fn need_worktree(&self, operation: &'static str) -> Result<&Path, Error> {
+        self.worktree().ok_or_else(|| Error::Bare {
+            operation,
+            path: self.directory.clone(),
+        })
+    }
+
+    /// The database of refs and staging. The guard must not be held while objects are written.
+    fn database(&self) -> MutexGuard<'_, Database> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// True for a folder with a repository's parts in it.
+fn is_repository(folder: &Path) -> bool {
+    folder.join("HEAD").is_file() && folder.join("objects").is_dir()
+}

@@ -1,0 +1,171 @@
+//! `rm` and `mv`: changes of the worktree and of what is staged in one step.
+
+use std::fs;
+
+use super::durable::lock;
+use super::materialize::remove_file;
+use super::snapshot::Snapshot;
+use super::worktree::file_stat;
+use super::{Error, Repository};
+use crate::database::{CachedStat, Staged};
+use crate::object::RepoPath;
+
+/// What a move did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MoveReport {
+    /// Tracked files with their old and new paths.
+    pub moved: Vec<(RepoPath, RepoPath)>,
+}
+
+impl Repository {
+    /// Stops tracking the files at and below `paths` and, unless `cached`, removes them from the worktree. Returns
+    /// their paths.
+    ///
+    /// # Errors
+    /// When a path is not tracked, is a folder and `recursive` is not given, or holds changes that are in no commit
+    /// and `force` is not given.
+    pub fn remove(
+        &self,
+        paths: &[RepoPath],
+        recursive: bool,
+        cached: bool,
+        force: bool,
+    ) -> Result<Vec<RepoPath>, Error> {
+        let root = self.need_worktree("rm")?.to_owned();
+        let _exclusive = lock(&self.directory.join("lock"), false)?;
+        let (expected, staging) = self.expected()?;
+        let mut chosen = Snapshot::new();
+        for path in paths {
+            let below = expected.iter().filter(|(name, _)| name.is_within(path));
+            let found: Vec<_> = below.map(|(name, entry)| (name.clone(), *entry)).collect();
+            if found.is_empty() {
+                return Err(Error::NoSuchPath(path.as_str().into()));
+            }
+            if !recursive && !expected.contains_key(path) {
+                return Err(Error::WrongKind {
+                    path: path.to_string(),
+                    found: "a folder",
+                    wanted: "a file, or -r,",
+                });
+            }
+            chosen.extend(found);
+        }
+        if !force && !cached {
+            let mut lost = self.changed_locally(&chosen)?;
+            lost.extend(
+                chosen
+                    .keys()
+                    .filter(|path| matches!(staging.get(*path), Some(Staged::File { .. })))
+                    .cloned(),
+            );
+            if !lost.is_empty() {
+                lost.sort();
+                lost.dedup();
+                return Err(Error::LocalChanges(lost));
+            }
+        }
+        let head = self.snapshot(self.head_commit()?)?;
+        self.database().transaction(|writer| {
+            for path in chosen.keys() {
+                match head.contains_key(path) {
+                    true => writer.stage(path, &Staged::Removed)?,
+                    false => writer.unstage(path)?,
+                }
+                writer.forget_stat(path)?;
+            }
+            Ok::<(), Error>(())
+        })?;
+        if !cached {
+            chosen.keys().try_for_each(|path| remove_file(&root, path))?;
+        }
+        Ok(chosen.into_keys().collect())
+    }
+
+    /// Renames a tracked file, or a folder with tracked files, in the worktree and in what is staged. When `to` is a
+    /// folder, `from` moves into it. Nothing is ever overwritten unless `force`.
+    ///
+    /// # Errors
+    /// When `from` is not tracked or not there, or something is at the new place.
+    pub fn rename(&self, from: &RepoPath, to: &RepoPath, force: bool) -> Result<MoveReport, Error> {
+        let root = self.need_worktree("mv")?.to_owned();
+        let _exclusive = lock(&self.directory.join("lock"), false)?;
+        let (expected, _) = self.expected()?;
+        let (_, name) = from
+            .split_last()
+            .ok_or_else(|| Error::Usage("the root cannot be moved".into()))?;
+        let to = if to.below(&root).is_dir() {
+            to.join(name)
+        } else {
+            to.clone()
+        };
+        if to.is_within(from) {
+            return Err(Error::Usage(format!("{from} cannot be moved into itself")));
+        }
+        let pairs: Vec<(RepoPath, RepoPath)> = expected
+            .keys()
+            .filter(|path| path.is_within(from))
+            .map(|path| (path.clone(), moved(path, from, &to)))
+            .collect();
+        let source = from.below(&root);
+        if pairs.is_empty() || source.symlink_metadata().is_err() {
+            return Err(Error::NoSuchPath(from.as_str().into()));
+        }
+        let target = to.below(&root);
+        if target.symlink_metadata().is_ok() && !force {
+            return Err(Error::LocalChanges(vec![to]));
+        }
+        if let Some(folder) = target.parent() {
+            fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        }
+        fs::rename(&source, &target).map_err(Error::io("rename", &source))?;
+        self.stage_renames(&root, &pairs, &expected)?;
+        Ok(MoveReport { moved: pairs })
+    }
+
+    fn stage_renames(
+        &self,
+        root: &std::path::Path,
+        pairs: &[(RepoPath, RepoPath)],
+        expected: &Snapshot,
+    ) -> Result<(), Error> {
+        let head = self.snapshot(self.head_commit()?)?;
+        let cache = self.database().stat_cache()?;
+        self.database().transaction(|writer| {
+            for (from, to) in pairs {
+                let Some(entry) = expected.get(from) else { continue };
+                match head.contains_key(from) {
+                    true => writer.stage(from, &Staged::Removed)?,
+                    false => writer.unstage(from)?,
+                }
+                match head.get(to) == Some(entry) {
+                    true => writer.unstage(to)?,
+                    false => writer.stage(to, &Staged::from(*entry))?,
+                }
+                writer.forget_stat(from)?;
+                // A rename changes ctime and nothing else: what was proven of the content stays so.
+                let stat = to.below(root).symlink_metadata().map(|metadata| file_stat(&metadata));
+                if let (Some(cached), Ok(stat)) = (cache.get(from.as_str()), stat) {
+                    let same = cached.stat.mtime == stat.mtime && cached.stat.size == stat.size;
+                    if same && cached.stat.inode == stat.inode && stat.mtime < cached.recorded {
+                        let recorded = cached.recorded.max(stat.ctime + 1);
+                        writer.remember_stat(
+                            to,
+                            &CachedStat {
+                                stat,
+                                recorded,
+                                file: cached.file,
+                            },
+                        )?;
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// `path`, which is within `from`, at its new place.
+fn moved(path: &RepoPath, from: &RepoPath, to: &RepoPath) -> RepoPath {
+    let skip = from.names().count();
+    path.names().skip(skip).fold(to.clone(), |path, name| path.join(name))
+}

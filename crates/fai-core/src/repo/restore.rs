@@ -1,0 +1,144 @@
+//! `restore`: files as they were, in the worktree or in what is staged.
+
+use std::collections::BTreeMap;
+
+use super::durable::lock;
+use super::materialize::Target;
+use super::progress::Progress;
+use super::snapshot::Snapshot;
+use super::{Error, Repository};
+use crate::database::Staged;
+use crate::object::{CommitId, RepoPath};
+
+/// What to restore where.
+#[derive(Debug, Clone, Copy)]
+pub struct RestoreOptions {
+    /// The commit to take files from; `None` takes what is staged for the worktree, and `HEAD` for staging.
+    pub source: Option<CommitId>,
+    /// Restore what is staged.
+    pub staged: bool,
+    /// Restore the worktree.
+    pub worktree: bool,
+    /// Overwrite local changes of the worktree.
+    pub force: bool,
+}
+
+impl Repository {
+    /// Restores the files at and below `paths`. Tracked files that the source does not have are removed. Returns the
+    /// paths that changed.
+    ///
+    /// # Errors
+    /// When a path matches nothing in the source or among tracked files; [`Error::LocalChanges`] when files would be
+    /// overwritten that are in no commit and not staged, and `force` is not given.
+    pub fn restore(
+        &self,
+        paths: &[RepoPath],
+        options: RestoreOptions,
+        progress: &dyn Progress,
+    ) -> Result<Vec<RepoPath>, Error> {
+        let root = self.need_worktree("restore")?.to_owned();
+        let _exclusive = lock(&self.directory.join("lock"), false)?;
+        let head = self.snapshot(self.head_commit()?)?;
+        let (expected, staging) = self.expected()?;
+        let source = match options.source {
+            Some(commit) => self.snapshot(Some(commit))?,
+            None if options.staged => head.clone(),
+            None => expected.clone(),
+        };
+        let within = |path: &RepoPath| paths.iter().any(|scope| path.is_within(scope));
+        for scope in paths {
+            let known = source.keys().chain(expected.keys()).any(|path| path.is_within(scope));
+            if !known {
+                return Err(Error::NoSuchPath(scope.as_str().into()));
+            }
+        }
+        let wanted: Snapshot = source.into_iter().filter(|(path, _)| within(path)).collect();
+        let surplus: Vec<RepoPath> = expected
+            .keys()
+            .filter(|path| within(path) && !wanted.contains_key(*path))
+            .cloned()
+            .collect();
+        let mut changed: Vec<RepoPath> = Vec::new();
+        if options.worktree {
+            changed.extend(self.restore_worktree(&root, &wanted, &surplus, &expected, options.force, progress)?);
+        }
+        if options.staged {
+            changed.extend(self.restore_staging(&wanted, &surplus, &head, &staging)?);
+        }
+        changed.sort();
+        changed.dedup();
+        Ok(changed)
+    }
+
+    fn restore_worktree(
+        &self,
+        root: &std::path::Path,
+        wanted: &Snapshot,
+        surplus: &[RepoPath],
+        expected: &Snapshot,
+        force: bool,
+        progress: &dyn Progress,
+    ) -> Result<Vec<RepoPath>, Error> {
+        let differing = self.differing(wanted)?;
+        if !force {
+            let in_danger = differing.iter().chain(surplus);
+            let tracked = in_danger
+                .filter_map(|path| Some((path.clone(), *expected.get(path)?)))
+                .collect();
+            let mut lost = self.changed_locally(&tracked)?;
+            let untracked =
+                |path: &&RepoPath| !expected.contains_key(*path) && path.below(root).symlink_metadata().is_ok();
+            lost.extend(differing.iter().filter(untracked).cloned());
+            if !lost.is_empty() {
+                lost.sort();
+                return Err(Error::LocalChanges(lost));
+            }
+        }
+        let targets: Vec<Target> = differing
+            .iter()
+            .filter_map(|path| {
+                Some(Target {
+                    path: path.clone(),
+                    entry: *wanted.get(path)?,
+                })
+            })
+            .collect();
+        let placed = self.write_worktree(root, &targets, surplus, progress)?;
+        self.remember(&placed, wanted, surplus, &BTreeMap::new(), |_| true)?;
+        Ok(placed
+            .into_iter()
+            .map(|(path, _)| path)
+            .chain(surplus.iter().cloned())
+            .collect())
+    }
+
+    fn restore_staging(
+        &self,
+        wanted: &Snapshot,
+        surplus: &[RepoPath],
+        head: &Snapshot,
+        staging: &BTreeMap<RepoPath, Staged>,
+    ) -> Result<Vec<RepoPath>, Error> {
+        let mut changed = Vec::new();
+        self.database().transaction(|writer| {
+            let removals = surplus.iter().map(|path| (path, None));
+            for (path, entry) in wanted.iter().map(|(path, entry)| (path, Some(*entry))).chain(removals) {
+                let staged = match entry {
+                    entry if entry == head.get(path).copied() => None,
+                    Some(entry) => Some(Staged::from(entry)),
+                    None => Some(Staged::Removed),
+                };
+                if staged.as_ref() == staging.get(path) {
+                    continue;
+                }
+                match &staged {
+                    Some(staged) => writer.stage(path, staged)?,
+                    None => writer.unstage(path)?,
+                }
+                changed.push(path.clone());
+            }
+            Ok::<(), Error>(())
+        })?;
+        Ok(changed)
+    }
+}

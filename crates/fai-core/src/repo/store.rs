@@ -1,0 +1,170 @@
+//! The object store: packs with their index. Reads by id, verified; writes through the ingest pipeline.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::error::Error;
+use crate::codec::Decoder;
+use crate::database::Database;
+use crate::object::{Hash, Id, Kind, Object};
+use crate::storage::{
+    Feeder, FileSummary, Ingest, Location, PackSet, SealedPack, StorageError, ingest, pack_path, salvage, sync_folder,
+};
+
+/// Chunks and objects of a repository. Shared by threads.
+#[derive(Debug)]
+pub struct Store {
+    packs: PackSet,
+    incoming: PathBuf,
+    index: Mutex<Database>,
+    scratch: Mutex<Vec<Scratch>>,
+}
+
+/// Memory and decoder of one reading thread.
+struct Scratch {
+    decoder: Decoder,
+    payload: Vec<u8>,
+    raw: Vec<u8>,
+}
+
+impl std::fmt::Debug for Scratch {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Scratch")
+    }
+}
+
+impl Store {
+    pub(super) fn open(directory: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            packs: PackSet::new(directory.join("objects")),
+            incoming: directory.join("incoming"),
+            index: Mutex::new(Database::open(&directory.join("db.sqlite"))?),
+            scratch: Mutex::default(),
+        })
+    }
+
+    /// True when the record is stored and indexed.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn has(&self, hash: &Hash) -> Result<bool, Error> {
+        Ok(self.index().has_record(hash)?)
+    }
+
+    /// Where the record lies.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when it is not stored.
+    pub fn locate(&self, kind: Kind, hash: &Hash) -> Result<Location, Error> {
+        self.index().locate(hash)?.ok_or(Error::Missing { kind, hash: *hash })
+    }
+
+    /// Hands the verified raw bytes of a record to `use_bytes`, with where it lies.
+    ///
+    /// # Errors
+    /// When it is missing or damaged; then `use_bytes` is not called.
+    pub fn with<T>(&self, kind: Kind, hash: &Hash, use_bytes: impl FnOnce(&[u8], &Location) -> T) -> Result<T, Error> {
+        let location = self.locate(kind, hash)?;
+        self.with_location(&location, |bytes| use_bytes(bytes, &location))
+    }
+
+    /// Hands the verified raw bytes of the record at `location` to `use_bytes`.
+    ///
+    /// # Errors
+    /// When it is damaged; then `use_bytes` is not called.
+    pub fn with_location<T>(&self, location: &Location, use_bytes: impl FnOnce(&[u8]) -> T) -> Result<T, Error> {
+        let pooled = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut scratch = match pooled {
+            Some(scratch) => scratch,
+            None => Scratch {
+                decoder: Decoder::new()?,
+                payload: Vec::new(),
+                raw: Vec::new(),
+            },
+        };
+        let Scratch { decoder, payload, raw } = &mut scratch;
+        let value = self
+            .packs
+            .read(location, decoder, payload, raw)
+            .map(|()| use_bytes(raw));
+        self.scratch
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(scratch);
+        Ok(value?)
+    }
+
+    /// Reads and decodes an object.
+    ///
+    /// # Errors
+    /// When it is missing, damaged or invalid.
+    pub fn get<T: Object>(&self, id: T::Id) -> Result<T, Error> {
+        let (kind, hash) = (T::Id::KIND, *id.hash());
+        self.with(kind, &hash, |bytes, _| T::decode(bytes))?
+            .map_err(|source| Error::Invalid { kind, hash, source })
+    }
+
+    /// The packs themselves.
+    pub fn packs(&self) -> &PackSet {
+        &self.packs
+    }
+
+    pub(super) fn index(&self) -> MutexGuard<'_, Database> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stores what `feed` hands over; everything is durable and indexed when this returns.
+    ///
+    /// # Errors
+    /// The error of `feed`, or why storing failed.
+    pub fn write<T>(
+        &self,
+        threads: usize,
+        progress: &(dyn Fn(u64) + Sync),
+        feed: impl FnOnce(&mut Feeder<'_>) -> Result<T, Error>,
+    ) -> Result<(T, Vec<FileSummary>), Error> {
+        self.adopt_orphans()?;
+        let known = |hash: &Hash| self.index().has_record(hash).unwrap_or(false);
+        let sealed = |pack: &SealedPack| self.enter(pack).map_err(Into::into);
+        let folder = self.packs.folder();
+        ingest(
+            &Ingest {
+                folder,
+                incoming: &self.incoming,
+                threads,
+                known: &known,
+                sealed: &sealed,
+                progress,
+            },
+            feed,
+        )
+    }
+
+    /// Indexes a sealed pack. One that holds nothing new (another process was faster) is removed again.
+    pub(super) fn enter(&self, pack: &SealedPack) -> Result<(), Error> {
+        let fresh = self.index().transaction(|writer| writer.insert_pack(pack))?;
+        let listed = fresh > 0 || self.index().packs()?.iter().any(|row| row.name == pack.name);
+        if !listed {
+            let path = pack_path(self.packs.folder(), &pack.name);
+            std::fs::remove_file(&path).map_err(StorageError::io("remove", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Takes in what killed processes left: temporary packs without a writer, and sealed packs that were never
+    /// indexed. Returns how many.
+    ///
+    /// # Errors
+    /// When the folders cannot be read or the packs not be finished.
+    pub fn adopt_orphans(&self) -> Result<usize, Error> {
+        let folder = self.packs.folder();
+        let salvaged = salvage(&self.incoming, folder)?;
+        if !salvaged.packs.is_empty() {
+            sync_folder(folder)?;
+        }
+        for pack in &salvaged.packs {
+            self.enter(pack)?;
+        }
+        Ok(salvaged.packs.len())
+    }
+}
