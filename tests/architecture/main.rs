@@ -18,7 +18,9 @@ const FEWEST_CORE_FILES: usize = 5;
 
 /// Text and relative path of every file below the workspace whose name ends with `ending`, build output left out.
 fn files(ending: &str) -> Vec<(String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Asked at run time first: worktrees that share a target folder also share this binary.
+    let root = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
+    let root = Path::new(&root);
     let mut found = Vec::new();
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
