@@ -1,2 +1,19 @@
-//! The `fai` program.
-fn main() {}
+//! The `fai` program: parses the command line, runs one command, turns its result into an exit code.
+
+mod cli;
+mod commands;
+mod context;
+mod ui;
+
+use clap::Parser;
+
+fn main() -> std::process::ExitCode {
+    let cli = cli::Cli::parse();
+    ui::logging::start(cli.global.verbose);
+    let json = cli.global.json;
+    let result = context::Context::new(&cli.global).and_then(|context| commands::run(cli.command, &context));
+    match result {
+        Ok(code) => code,
+        Err(error) => ui::errors::report(&error, json),
+    }
+}

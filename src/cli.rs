@@ -1,0 +1,64 @@
+//! The command line: global options and the list of commands. What a command does is in `commands/`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{
+    add, cat, checkout, chunks, commit, completions, config, demo, diff, fsck, info, init, log, ls, mv, restore, rm,
+    show, stats, status, version,
+};
+
+/// Version control for AI models and their data, between peers, with no server that must exist.
+#[derive(Debug, Parser)]
+#[command(name = "fai", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(after_help = "Start with:\n  fai init\n  fai add models/\n  fai commit -m \"First model\"")]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Run as if fai was started in DIR
+    #[arg(short = 'C', value_name = "DIR", global = true)]
+    pub directory: Option<PathBuf>,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print only errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Log what happens to stderr; twice for more
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+}
+
+/// The commands, in the order in which people meet them.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Init(init::Args),
+    Add(add::Args),
+    Status(status::Args),
+    Commit(commit::Args),
+    Log(log::Args),
+    Show(show::Args),
+    Diff(diff::Args),
+    Ls(ls::Args),
+    Cat(cat::Args),
+    Checkout(checkout::Args),
+    Restore(restore::Args),
+    Rm(rm::Args),
+    Mv(mv::Args),
+    Info(info::Args),
+    Chunks(chunks::Args),
+    Stats(stats::Args),
+    Fsck(fsck::Args),
+    Config(config::Args),
+    Demo(demo::Args),
+    Completions(completions::Args),
+    Version(version::Args),
+}

@@ -1,0 +1,58 @@
+//! The commands: one file each, its arguments and its `run` beside each other.
+
+pub mod add;
+pub mod cat;
+pub mod checkout;
+pub mod chunks;
+pub mod commit;
+pub mod completions;
+pub mod config;
+pub mod demo;
+pub mod diff;
+pub mod fsck;
+pub mod info;
+pub mod init;
+pub mod log;
+pub mod ls;
+pub mod mv;
+pub mod restore;
+pub mod rm;
+pub mod show;
+pub mod stats;
+pub mod status;
+pub mod version;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::cli::Command;
+use crate::context::Context;
+
+/// Runs a command.
+pub fn run(command: Command, context: &Context) -> Result<ExitCode> {
+    match command {
+        Command::Init(args) => args.run(context),
+        Command::Add(args) => args.run(context),
+        Command::Status(args) => args.run(context),
+        Command::Commit(args) => args.run(context),
+        Command::Log(args) => args.run(context),
+        Command::Show(args) => args.run(context),
+        Command::Diff(args) => args.run(context),
+        Command::Ls(args) => args.run(context),
+        Command::Cat(args) => args.run(context),
+        Command::Checkout(args) => args.run(context),
+        Command::Restore(args) => args.run(context),
+        Command::Rm(args) => args.run(context),
+        Command::Mv(args) => args.run(context),
+        Command::Info(args) => args.run(context),
+        Command::Chunks(args) => args.run(context),
+        Command::Stats(args) => args.run(context),
+        Command::Fsck(args) => args.run(context),
+        Command::Config(args) => args.run(context),
+        Command::Demo(args) => args.run(context),
+        Command::Completions(args) => args.run(context),
+        Command::Version(args) => args.run(context),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,84 @@
+//! `fai status`
+
+use anyhow::Result;
+use fai_core::object::RepoPath;
+use fai_core::repo::Status;
+use serde_json::json;
+
+use crate::context::Context;
+use crate::ui::format::size;
+use crate::ui::{Bar, Symbol};
+
+/// Show what the next commit holds and what differs from it
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  fai status --json | jq '.modified'")]
+pub struct Args {}
+
+impl Args {
+    pub fn run(self, context: &Context) -> Result<()> {
+        let status = context.repository()?.status(&Bar::new(context.out, "Comparing"))?;
+        print(context, &status)?;
+        status.refused.iter().for_each(|error| context.out.warn(error.to_string()));
+        context.out.document(&document(&status))
+    }
+}
+
+fn print(context: &Context, status: &Status) -> Result<()> {
+    let out = &context.out;
+    match (status.head.branch(), status.commit) {
+        (Some(branch), Some(_)) => out.say(Symbol::Item, format!("On branch {branch}"))?,
+        (Some(branch), None) => out.say(Symbol::Item, format!("On branch {branch}, without commits yet"))?,
+        (None, commit) => {
+            let id = commit.map(|commit| commit.short()).unwrap_or_default();
+            out.say(Symbol::Item, format!("HEAD is detached at {id}"))?;
+        }
+    }
+    if !status.staged.is_empty() {
+        out.say(Symbol::Item, "Changes to be committed:")?;
+        for staged in &status.staged {
+            let what = match staged.change {
+                "added" => String::new(),
+                change => format!("{change}: "),
+            };
+            let (id, bytes) = (staged.entry.file.short(), size(staged.entry.size));
+            out.say(Symbol::Item, format!("  {what}{} ({id} - {bytes})", staged.path))?;
+        }
+    }
+    section(context, "Changes not staged (fai add PATH):", &status.modified, "modified: ")?;
+    section(context, "Deleted from the worktree (fai add PATH, or fai restore PATH):", &status.deleted, "deleted: ")?;
+    section(context, "Untracked files (fai add PATH):", &status.untracked, "")?;
+    section(context, "Symbolic links (never tracked):", &status.symlinks, "")?;
+    let clean = status.modified.is_empty() && status.deleted.is_empty();
+    if clean && status.staged.is_empty() && status.untracked.is_empty() {
+        out.say(Symbol::Done, "Nothing to commit, worktree clean")?;
+    }
+    Ok(())
+}
+
+fn section(context: &Context, title: &str, paths: &[RepoPath], what: &str) -> Result<()> {
+    if paths.is_empty() {
+        return Ok(());
+    }
+    context.out.say(Symbol::Item, title)?;
+    paths.iter().try_for_each(|path| context.out.say(Symbol::Item, format!("  {what}{path}")))
+}
+
+fn document(status: &Status) -> serde_json::Value {
+    let paths = |paths: &[RepoPath]| paths.iter().map(|path| path.as_str().to_owned()).collect::<Vec<_>>();
+    let staged = status.staged.iter().map(|staged| {
+        json!({
+            "path": staged.path.as_str(), "change": staged.change,
+            "id": staged.entry.file.to_string(), "size": staged.entry.size,
+        })
+    });
+    json!({
+        "branch": status.head.branch(),
+        "head": status.commit.map(|commit| commit.to_string()),
+        "staged": staged.collect::<Vec<_>>(),
+        "modified": paths(&status.modified),
+        "deleted": paths(&status.deleted),
+        "untracked": paths(&status.untracked),
+        "symlinks": paths(&status.symlinks),
+        "conflicts": [],
+    })
+}

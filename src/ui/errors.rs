@@ -1,0 +1,115 @@
+//! Errors as people read them: what failed, on what, why, and what to do now.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use fai_core::database::DatabaseError;
+use fai_core::repo::Error;
+use fai_core::storage::StorageError;
+
+/// An error with advice that only the command knows.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Hinted {
+    #[source]
+    error: Error,
+    hint: String,
+}
+
+impl Hinted {
+    /// Adds advice to an error.
+    pub fn new(error: Error, hint: impl Into<String>) -> Self {
+        Self { error, hint: hint.into() }
+    }
+}
+
+/// A command that did its work and found the answer to be no: nothing more to print, exit code 1.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer is no")]
+pub struct Negative;
+
+/// Prints an error to stderr and gives the exit code.
+pub fn report(error: &anyhow::Error, json: bool) -> ExitCode {
+    let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    };
+    // Whoever read our output has heard enough: that is no failure.
+    if error.chain().any(broken_pipe) {
+        return ExitCode::SUCCESS;
+    }
+    if error.is::<Negative>() {
+        return ExitCode::FAILURE;
+    }
+    let (kind, hint) = (kind(error), hint(error));
+    let message = message(error);
+    let mut out = io::stderr().lock();
+    let _ = if json {
+        let document = serde_json::json!({ "error": { "kind": kind, "message": message, "hint": hint } });
+        writeln!(out, "{document}")
+    } else {
+        let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        writeln!(out, "error: {message}{hint}")
+    };
+    ExitCode::FAILURE
+}
+
+/// The chain of causes in one line, without repeating what a cause already says.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let part = cause.to_string();
+        if !text.contains(&part) {
+            let gap = if text.is_empty() { "" } else { ": " };
+            text = format!("{text}{gap}{part}");
+        }
+    }
+    text
+}
+
+fn core_error(error: &anyhow::Error) -> Option<&Error> {
+    error.chain().find_map(|cause| {
+        cause.downcast_ref::<Error>().or_else(|| cause.downcast_ref::<Hinted>().map(|hinted| &hinted.error))
+    })
+}
+
+fn kind(error: &anyhow::Error) -> &'static str {
+    core_error(error).map_or("error", Error::kind)
+}
+
+fn hint(error: &anyhow::Error) -> Option<String> {
+    if let Some(hinted) = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()) {
+        return Some(hinted.hint.clone());
+    }
+    let text = match core_error(error)? {
+        Error::NotARepository(_) => "run `fai init` to make this folder a repository, or go into one",
+        Error::Bare { .. } => "a bare repository only stores: clone it to work on its files",
+        Error::UnknownRevision(_) => "`fai log --oneline` lists commits; a short id needs 4 digits or more",
+        Error::NoParent { .. } => "`fai log --graph` shows how far the history goes back",
+        Error::NoCommits(_) => "make the first one with `fai add` and `fai commit -m MESSAGE`",
+        Error::Ambiguous { .. } => "type more digits of the one you mean",
+        Error::NotInRevision { .. } => "`fai ls REV` lists what it holds",
+        Error::NoSuchPath(_) => "`fai ls` lists tracked files, `fai status` what is in the worktree",
+        Error::NoSuchTensor { .. } => "`fai info` lists the tensors of a file",
+        Error::Ignored(_) => "use `fai add --force` to add it all the same, or change .faiignore",
+        Error::NothingToCommit => "stage changes with `fai add PATH` first; `fai status` shows what there is",
+        Error::LocalChanges(_) => "commit or move them first, or use `--force` to lose them",
+        Error::Unstable(_) => "wait until whatever writes it is done, then add it again",
+        Error::RefMoved(_) => "look at `fai log` and try again",
+        Error::Missing { .. } => "`fai fsck` says what else is missing and which files need it",
+        Error::Storage(StorageError::Damaged { .. } | StorageError::NotAPack { .. }) => {
+            "`fai fsck --full` names the files that need these bytes; add them again from a good copy"
+        }
+        Error::NoSpace { .. } | Error::Storage(StorageError::NoSpace { .. }) => {
+            "free some space and run the command again: what was stored already is not stored twice"
+        }
+        Error::Database(DatabaseError::Newer { .. }) => "use the newer fai that wrote this repository",
+        Error::Database(DatabaseError::Foreign(_) | DatabaseError::Damaged { .. }) => {
+            "`fai fsck --rebuild` makes a new database from the packs"
+        }
+        Error::Path(_) | Error::BadTree { .. } => "rename it: the rules are in docs/format.md, under \"Names\"",
+        Error::WrongKind { .. } | Error::BadCommit(_) | Error::Usage(_) => return None,
+        Error::BadHead(_) => "`fai checkout main` writes it anew",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}

@@ -1,0 +1,116 @@
+//! Sizes, numbers and times as people read them.
+
+use fai_core::object::{Time, Value};
+
+/// `420MB`, `8.7GB`, `12B`: decimal units, one digit behind the point below ten.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "KB", "MB", "GB", "TB", "PB", "EB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let name = UNITS.get(unit).copied().unwrap_or("B");
+    let text = if unit > 0 && value < 9.95 { format!("{value:.1}") } else { format!("{value:.0}") };
+    format!("{}{name}", text.strip_suffix(".0").unwrap_or(&text))
+}
+
+/// `+5MB`, `-12KB`, `+0B`.
+pub fn size_change(old: u64, new: u64) -> String {
+    let sign = if new >= old { '+' } else { '-' };
+    format!("{sign}{}", size(new.abs_diff(old)))
+}
+
+/// `22.7M`, `7B`, `512`: parameter counts.
+pub fn count(value: u64) -> String {
+    const UNITS: [(&str, f64); 4] = [("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3)];
+    let unit = UNITS.iter().find(|(_, scale)| value as f64 >= *scale);
+    match unit {
+        Some((name, scale)) => {
+            let text = format!("{:.1}", value as f64 / scale);
+            format!("{}{name}", text.strip_suffix(".0").unwrap_or(&text))
+        }
+        None => value.to_string(),
+    }
+}
+
+/// `34%`, `34.1%` below ten.
+pub fn percent(part: f64) -> String {
+    let value = part * 100.0;
+    if value.abs() < 10.0 { format!("{value:.1}%") } else { format!("{value:.0}%") }
+}
+
+/// `2024-01-15 14:30:22` in the zone that the time carries.
+pub fn time(time: Time) -> String {
+    zoned(time).map_or_else(|| time.seconds.to_string(), |zoned| zoned.strftime("%Y-%m-%d %H:%M:%S").to_string())
+}
+
+/// RFC 3339 with the zone that the time carries.
+pub fn time_rfc3339(time: Time) -> String {
+    zoned(time).map_or_else(|| time.seconds.to_string(), |zoned| zoned.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
+}
+
+fn zoned(time: Time) -> Option<jiff::Zoned> {
+    let offset = jiff::tz::Offset::from_seconds(i32::from(time.offset_minutes) * 60).ok()?;
+    Some(jiff::Timestamp::from_second(time.seconds).ok()?.to_zoned(offset.to_time_zone()))
+}
+
+/// Metadata as JSON. Numbers that JSON cannot say become text.
+pub fn json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Bool(value) => (*value).into(),
+        Value::Int(value) => (*value).into(),
+        Value::Float(value) if value.is_finite() => (*value).into(),
+        Value::Float(value) => value.to_string().into(),
+        Value::Text(text) => text.clone().into(),
+        Value::List(items) => items.iter().map(json).collect(),
+        Value::Map(map) => map.iter().map(|(key, value)| (key.clone(), json(value))).collect(),
+    }
+}
+
+/// Metadata as text.
+pub fn plain(value: &Value) -> String {
+    match value {
+        Value::Text(text) => text.clone(),
+        other => match json(other) {
+            serde_json::Value::String(text) => text,
+            other => other.to_string(),
+        },
+    }
+}
+
+/// Text from outside, safe to show: control characters are escaped.
+pub fn safe(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_as_in_the_design() {
+        let expected = [(0, "0B"), (999, "999B"), (1000, "1KB"), (1_048_576, "1MB"), (8_700_000_000, "8.7GB"), (420_000_000, "420MB"), (999_999_999, "1GB")];
+        for (bytes, text) in expected {
+            assert_eq!(size(bytes), text, "{bytes}");
+        }
+        assert_eq!(size_change(10, 5_000_010), "+5MB");
+        assert_eq!(size_change(5_000_010, 10), "-5MB");
+        assert_eq!(count(22_713_216), "22.7M");
+        assert_eq!(count(7_000_000_000), "7B");
+        assert_eq!(percent(0.341), "34%");
+    }
+
+    #[test]
+    fn times_keep_their_zone() {
+        let time_there = Time { seconds: 1_705_325_422, offset_minutes: 330 };
+        assert_eq!(time(time_there), "2024-01-15 19:00:22");
+        assert_eq!(time_rfc3339(time_there), "2024-01-15T19:00:22+05:30");
+    }
+
+    #[test]
+    fn terminal_escapes_are_shown_and_not_obeyed() {
+        assert_eq!(safe("a\x1b[2Jb"), "a\\u{1b}[2Jb");
+    }
+}

@@ -1,0 +1,11 @@
+//! What people and scripts see: lines with symbols, tables, JSON, progress, errors. Nothing else prints.
+
+pub mod errors;
+pub mod format;
+pub mod logging;
+mod output;
+mod progress;
+pub mod text_diff;
+
+pub use output::{Output, Symbol};
+pub use progress::Bar;

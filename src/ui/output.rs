@@ -1,0 +1,109 @@
+//! Standard output: one line at a time for people, one document for scripts.
+
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::Result;
+use serde_json::Value;
+
+/// The sign at a line's start, shown on terminals that can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Symbol {
+    Done,
+    Item,
+    Added,
+    Removed,
+    Modified,
+    Renamed,
+    Summary,
+    Changes,
+    Package,
+    Numbers,
+    Compare,
+    Warning,
+}
+
+impl Symbol {
+    fn sign(self) -> &'static str {
+        match self {
+            Symbol::Done => "✅",
+            Symbol::Item => "→",
+            Symbol::Added => "➕",
+            Symbol::Removed => "➖",
+            Symbol::Modified => "✏️ ",
+            Symbol::Renamed => "🔀",
+            Symbol::Summary => "📈",
+            Symbol::Changes => "🔄",
+            Symbol::Package => "📦",
+            Symbol::Numbers => "🔢",
+            Symbol::Compare => "📊",
+            Symbol::Warning => "⚠️ ",
+        }
+    }
+}
+
+/// How this run talks.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    /// One JSON document instead of text.
+    pub json: bool,
+    /// Nothing but errors.
+    pub quiet: bool,
+    symbols: bool,
+    color: bool,
+}
+
+impl Output {
+    /// Looks at the terminal and the environment.
+    pub fn new(json: bool, quiet: bool) -> Self {
+        let terminal = io::stdout().is_terminal();
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+        let utf8 = locale.is_some_and(|locale| locale.to_ascii_uppercase().replace('-', "").contains("UTF8"));
+        let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self { json, quiet, symbols: terminal && utf8 && !dumb, color: terminal && !dumb && !plain }
+    }
+
+    /// A line that begins with a symbol where symbols are shown.
+    pub fn say(&self, symbol: Symbol, text: impl AsRef<str>) -> Result<()> {
+        if self.symbols {
+            self.line(format!("{} {}", symbol.sign(), text.as_ref()))
+        } else {
+            self.line(text)
+        }
+    }
+
+    /// A plain line.
+    pub fn line(&self, text: impl AsRef<str>) -> Result<()> {
+        if self.json || self.quiet {
+            return Ok(());
+        }
+        Ok(writeln!(io::stdout().lock(), "{}", text.as_ref())?)
+    }
+
+    /// The document that a script asked for; nothing otherwise.
+    pub fn document(&self, value: &Value) -> Result<()> {
+        if !self.json {
+            return Ok(());
+        }
+        let mut out = io::stdout().lock();
+        serde_json::to_writer_pretty(&mut out, value)?;
+        Ok(writeln!(out)?)
+    }
+
+    /// A warning, on stderr, for people and scripts alike.
+    pub fn warn(&self, text: impl AsRef<str>) {
+        if !self.quiet {
+            let _ = writeln!(io::stderr().lock(), "warning: {}", text.as_ref());
+        }
+    }
+
+    /// `text` in a colour (an ANSI code), where colours are shown.
+    pub fn paint(&self, code: &str, text: &str) -> String {
+        if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// True when people watch: progress makes sense on stderr.
+    pub fn shows_progress(&self) -> bool {
+        !self.json && !self.quiet && io::stderr().is_terminal()
+    }
+}
