@@ -6,6 +6,8 @@
 
 mod dtype;
 mod element;
+mod gguf;
+mod gguf_types;
 #[cfg(test)]
 mod hostile;
 mod names;
@@ -17,6 +19,8 @@ mod protobuf;
 mod pytorch;
 mod read;
 mod refuse;
+mod safetensors;
+mod table;
 mod zip;
 #[cfg(test)]
 mod zip_writer;
@@ -153,13 +157,20 @@ pub fn detect(source: &dyn ReadAt) -> Result<Option<Layout>, LayoutError> {
     if let Some(layout) = npy::parse(source)? {
         return Ok(Some(layout));
     }
+    if let Some(layout) = gguf::parse(source)? {
+        return Ok(Some(layout));
+    }
     if let Some(layout) = npz::parse(source)? {
         return Ok(Some(layout));
     }
     if let Some(layout) = pytorch::parse(source)? {
         return Ok(Some(layout));
     }
-    // Last, because ONNX has no magic: anything may look like it.
+    // After the formats with a magic number: its own sign is weak.
+    if let Some(layout) = safetensors::parse(source)? {
+        return Ok(Some(layout));
+    }
+    // Last, because ONNX has no magic at all: anything may look like it.
     if let Some(layout) = onnx::parse(source)? {
         return Ok(Some(layout));
     }
