@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    add, cat, checkout, chunks, commit, completions, config, demo, diff, fsck, info, init, log, ls, mv, restore, rm,
-    show, stats, status, version,
+    add, cat, checkout, chunks, commit, completions, config, info, init, log, ls, mv, restore, rm, status, version,
 };
 
 /// Version control for AI models and their data, between peers, with no server that must exist.
@@ -45,8 +44,6 @@ pub enum Command {
     Status(status::Args),
     Commit(commit::Args),
     Log(log::Args),
-    Show(show::Args),
-    Diff(diff::Args),
     Ls(ls::Args),
     Cat(cat::Args),
     Checkout(checkout::Args),
@@ -55,10 +52,7 @@ pub enum Command {
     Mv(mv::Args),
     Info(info::Args),
     Chunks(chunks::Args),
-    Stats(stats::Args),
-    Fsck(fsck::Args),
     Config(config::Args),
-    Demo(demo::Args),
     Completions(completions::Args),
     Version(version::Args),
 }

@@ -29,22 +29,32 @@ impl Context {
             Some(directory) => current.join(directory),
             None => current,
         };
-        let folder = folder.canonicalize().with_context(|| format!("cannot enter {}", folder.display()))?;
-        Ok(Self { folder, out: Output::new(global.json, global.quiet) })
+        let folder = folder
+            .canonicalize()
+            .with_context(|| format!("cannot enter {}", folder.display()))?;
+        Ok(Self {
+            folder,
+            out: Output::new(global.json, global.quiet),
+        })
     }
 
     /// The repository that the folder lies in.
     pub fn repository(&self) -> Result<Repository> {
         let repository = Repository::discover(&self.folder)?;
-        Ok(match std::env::var("FAI_THREADS").ok().and_then(|text| text.parse().ok()) {
-            Some(threads) => repository.with_threads(threads),
-            None => repository,
-        })
+        Ok(
+            match std::env::var("FAI_THREADS").ok().and_then(|text| text.parse().ok()) {
+                Some(threads) => repository.with_threads(threads),
+                None => repository,
+            },
+        )
     }
 
     /// Paths as people type them, seen from the folder.
     pub fn paths(&self, repository: &Repository, paths: &[PathBuf]) -> Result<Vec<RepoPath>> {
-        paths.iter().map(|path| Ok(repository.repo_path(&self.folder, path)?)).collect()
+        paths
+            .iter()
+            .map(|path| Ok(repository.repo_path(&self.folder, path)?))
+            .collect()
     }
 
     /// Now, with the zone of this machine. `FAI_DATE` (RFC 3339) stands in for the clock, so that commits can be
@@ -54,20 +64,28 @@ impl Context {
             Ok(text) => {
                 let bad = || format!("FAI_DATE is {text:?}, which is no date like 2024-01-15T14:30:22+01:00");
                 let timestamp: jiff::Timestamp = text.parse().with_context(bad)?;
-                let offset = jiff::fmt::temporal::Pieces::parse(&text).ok().and_then(|pieces| pieces.to_numeric_offset());
-                timestamp.to_zoned(jiff::tz::TimeZone::fixed(offset.unwrap_or(jiff::tz::Offset::UTC)))
+                let offset = jiff::fmt::temporal::Pieces::parse(&text)
+                    .ok()
+                    .and_then(|pieces| pieces.to_numeric_offset());
+                timestamp.to_zoned_datetime(jiff::tz::TimeZone::fixed(offset.unwrap_or(jiff::tz::Offset::UTC)))
             }
-            Err(_) => jiff::Zoned::now(),
+            Err(_) => jiff::ZonedDateTime::now(),
         };
         let offset_minutes = i16::try_from(zoned.offset().seconds() / 60).unwrap_or(0);
-        Ok(Time { seconds: zoned.timestamp().as_second(), offset_minutes })
+        Ok(Time {
+            seconds: zoned.timestamp().as_second(),
+            offset_minutes,
+        })
     }
 
     /// The folder of the user's own settings and keys: `$FAI_HOME`, or the platform's place for configuration.
     pub fn home(&self) -> Result<PathBuf> {
         match std::env::var_os("FAI_HOME") {
             Some(home) => Ok(PathBuf::from(home)),
-            None => Ok(etcetera::choose_base_strategy().context("there is no home folder")?.config_dir().join("fai")),
+            None => Ok(etcetera::choose_base_strategy()
+                .context("there is no home folder")?
+                .config_dir()
+                .join("fai")),
         }
     }
 
@@ -96,8 +114,16 @@ impl Context {
         if name.is_none() {
             tracing::info!("no user.name is set; the login name stands in");
         }
-        let login = || ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).filter(|name| !name.is_empty());
-        Ok(Author { name: name.or_else(login).unwrap_or_else(|| "unknown".into()), email: email.unwrap_or_default() })
+        let login = || {
+            ["USER", "LOGNAME"]
+                .iter()
+                .find_map(|name| std::env::var(name).ok())
+                .filter(|name| !name.is_empty())
+        };
+        Ok(Author {
+            name: name.or_else(login).unwrap_or_else(|| "unknown".into()),
+            email: email.unwrap_or_default(),
+        })
     }
 
     /// `path` as it is best shown to someone who stands in the folder.
@@ -119,7 +145,10 @@ fn parse_author(text: &str) -> Result<Author> {
         let error = Error::Usage(format!("{text:?} is not an author"));
         return Err(Hinted::new(error, "write it like \"Ada Lovelace <ada@example.org>\"").into());
     }
-    Ok(Author { name: name.to_owned(), email: email.to_owned() })
+    Ok(Author {
+        name: name.to_owned(),
+        email: email.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -129,7 +158,10 @@ mod tests {
     #[test]
     fn authors_are_read_as_people_write_them() {
         let author = parse_author("Ada Lovelace <ada@example.org>").expect("valid");
-        assert_eq!((author.name.as_str(), author.email.as_str()), ("Ada Lovelace", "ada@example.org"));
+        assert_eq!(
+            (author.name.as_str(), author.email.as_str()),
+            ("Ada Lovelace", "ada@example.org")
+        );
         assert_eq!(parse_author("Ada").expect("valid").email, "");
         assert!(parse_author("<a@b>").is_err() && parse_author("Ada <a").is_err() && parse_author(" ").is_err());
     }

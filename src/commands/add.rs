@@ -41,9 +41,19 @@ impl Args {
         let report = repository.add(&paths, AddOptions { force: self.force }, &bar)?;
         bar.finish();
         print(context, &report)?;
-        report.symlinks.iter().for_each(|path| context.out.warn(format!("{path} is a symbolic link and was skipped")));
-        report.refused.iter().for_each(|error| context.out.warn(with_causes(error)));
-        if report.refused.is_empty() { Ok(()) } else { bail!(Negative) }
+        report
+            .symlinks
+            .iter()
+            .for_each(|path| context.out.warn(format!("{path} is a symbolic link and was skipped")));
+        report
+            .refused
+            .iter()
+            .for_each(|error| context.out.warn(with_causes(error)));
+        if report.refused.is_empty() {
+            Ok(())
+        } else {
+            bail!(Negative)
+        }
     }
 }
 
@@ -54,15 +64,29 @@ fn print(context: &Context, report: &AddReport) -> Result<()> {
     let staged: Vec<&AddedFile> = report.files.iter().filter(|file| file.staged).collect();
     if staged.len() + report.removed.len() <= LISTED {
         for file in &staged {
-            out.say(Symbol::Done, format!("Added {} ({}){}", file.path, file.file.short(), savings(file)))?;
+            out.say(
+                Symbol::Done,
+                format!("Added {} ({}){}", file.path, file.file.short(), savings(file)),
+            )?;
         }
         for path in &report.removed {
             out.say(Symbol::Done, format!("Staged the removal of {path}"))?;
         }
     } else {
-        out.say(Symbol::Done, format!("Added {} files ({}, {} new in the store)", staged.len(), size(total), size(stored)))?;
+        out.say(
+            Symbol::Done,
+            format!(
+                "Added {} files ({}, {} new in the store)",
+                staged.len(),
+                size(total),
+                size(stored)
+            ),
+        )?;
         if !report.removed.is_empty() {
-            out.say(Symbol::Done, format!("Staged the removal of {} files", report.removed.len()))?;
+            out.say(
+                Symbol::Done,
+                format!("Staged the removal of {} files", report.removed.len()),
+            )?;
         }
     }
     if staged.is_empty() && report.removed.is_empty() {

@@ -22,7 +22,11 @@ impl Args {
         let mut out = io::stdout().lock();
         // Chunk by chunk: each is verified before a byte of it is written.
         reader.for_each_chunk(&mut |_, extent| -> Result<()> {
-            let written = repository.store().with(fai_core::object::Kind::Chunk, &extent.hash, |bytes, _| out.write_all(bytes))?;
+            let written = repository
+                .store()
+                .with(fai_core::object::Kind::Chunk, &extent.hash, |bytes, _| {
+                    out.write_all(bytes)
+                })?;
             Ok(written?)
         })?;
         Ok(out.flush()?)

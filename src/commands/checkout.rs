@@ -14,8 +14,10 @@ use crate::ui::{Bar, Symbol};
 
 /// Make the worktree a commit, or take single files from it
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  fai checkout 9f01cc2e\n  fai checkout main\n  fai checkout HEAD~1 model.safetensors\n  \
-    fai checkout v1 --to /srv/model")]
+#[command(
+    after_help = "Examples:\n  fai checkout 9f01cc2e\n  fai checkout main\n  fai checkout HEAD~1 model.safetensors\n  \
+    fai checkout v1 --to /srv/model"
+)]
 pub struct Args {
     /// A branch, tag or commit; the current one by default
     revision: Option<String>,
@@ -47,7 +49,12 @@ impl Args {
             }
             // `fai checkout model.pt`, as with git: the file as it is staged or committed.
             (Err(error @ Error::UnknownRevision(_)), _) => {
-                let typed = self.revision.iter().map(PathBuf::from).chain(self.paths.clone()).collect::<Vec<_>>();
+                let typed = self
+                    .revision
+                    .iter()
+                    .map(PathBuf::from)
+                    .chain(self.paths.clone())
+                    .collect::<Vec<_>>();
                 let paths = context.paths(&repository, &typed).map_err(|_| error)?;
                 let tracked = |path: &RepoPath| repository.list(None, path).is_ok();
                 match paths.iter().all(tracked) {
@@ -60,7 +67,11 @@ impl Args {
     }
 
     fn switch(&self, context: &Context, repository: &Repository, revision: &str) -> Result<()> {
-        let options = CheckoutOptions { force: self.force, detach: self.detach, time: context.now()? };
+        let options = CheckoutOptions {
+            force: self.force,
+            detach: self.detach,
+            time: context.now()?,
+        };
         let bar = Bar::new(context.out, "Writing");
         let report = repository.checkout(revision, options, &bar)?;
         bar.finish();
@@ -78,18 +89,29 @@ impl Args {
         paths: &[RepoPath],
         source: Option<fai_core::object::CommitId>,
     ) -> Result<()> {
-        let options = RestoreOptions { source, staged: source.is_some(), worktree: true, force: self.force };
+        let options = RestoreOptions {
+            source,
+            staged: source.is_some(),
+            worktree: true,
+            force: self.force,
+        };
         let bar = Bar::new(context.out, "Writing");
         let changed = repository.restore(paths, options, &bar)?;
         bar.finish();
-        context.out.say(Symbol::Done, format!("Restored {} files", changed.len()))?;
+        context
+            .out
+            .say(Symbol::Done, format!("Restored {} files", changed.len()))?;
         let changed: Vec<&str> = changed.iter().map(RepoPath::as_str).collect();
-        context.out.document(&json!({ "commit": source.map(|id| id.to_string()), "restored": changed }))
+        context
+            .out
+            .document(&json!({ "commit": source.map(|id| id.to_string()), "restored": changed }))
     }
 
     fn export(&self, context: &Context, repository: &Repository) -> Result<()> {
         let commit = repository.resolve(self.revision.as_deref().unwrap_or("HEAD"))?;
-        let destination = context.folder.join(self.to.as_deref().unwrap_or_else(|| std::path::Path::new(".")));
+        let destination = context
+            .folder
+            .join(self.to.as_deref().unwrap_or_else(|| std::path::Path::new(".")));
         let scopes = match self.paths.as_slice() {
             [] => vec![RepoPath::root()],
             paths => context.paths(repository, paths)?,
@@ -100,17 +122,35 @@ impl Args {
             .map(|path| repository.export(commit, path, &destination, self.force, &bar))
             .collect::<Result<Vec<_>, _>>()?;
         bar.finish();
-        let Some(mut report) = reports.first().cloned() else { return Ok(()) };
+        let Some(mut report) = reports.first().cloned() else {
+            return Ok(());
+        };
         report.written = reports.iter().map(|report| report.written).sum();
         report.bytes = reports.iter().map(|report| report.bytes).sum();
-        print(context, &report, &format!("Wrote commit {} to {}", commit.short(), destination.display()))
+        print(
+            context,
+            &report,
+            &format!("Wrote commit {} to {}", commit.short(), destination.display()),
+        )
     }
 }
 
 fn print(context: &Context, report: &CheckoutReport, what: &str) -> Result<()> {
-    let CheckoutReport { written, removed, bytes, .. } = report;
-    let gone = if *removed > 0 { format!(", {removed} removed") } else { String::new() };
-    context.out.say(Symbol::Done, format!("{what}: {written} files written ({}){gone}", size(*bytes)))?;
+    let CheckoutReport {
+        written,
+        removed,
+        bytes,
+        ..
+    } = report;
+    let gone = if *removed > 0 {
+        format!(", {removed} removed")
+    } else {
+        String::new()
+    };
+    context.out.say(
+        Symbol::Done,
+        format!("{what}: {written} files written ({}){gone}", size(*bytes)),
+    )?;
     context.out.document(&json!({
         "commit": report.commit.to_string(), "branch": report.head.branch(),
         "written": written, "removed": removed, "bytes": bytes,

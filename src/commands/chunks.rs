@@ -37,13 +37,33 @@ fn print(context: &Context, list: &ChunkList) -> Result<()> {
     out.say(Symbol::Package, format!("File: {kind} (manifest: {manifest})"))?;
     out.say(Symbol::Numbers, "Chunks:")?;
     for (index, chunk) in list.chunks.iter().enumerate() {
-        let ChunkInfo { id, size: len, stored_bytes, encoding, tensor, .. } = chunk;
-        let tensor = tensor.as_ref().map(|name| format!("  {}", safe(name))).unwrap_or_default();
-        let line = format!("  {index}: {} ({}) {} {}{tensor}", id.short(), size(*len), encoding.name(), size(*stored_bytes));
+        let ChunkInfo {
+            id,
+            size: len,
+            stored_bytes,
+            encoding,
+            tensor,
+            ..
+        } = chunk;
+        let tensor = tensor
+            .as_ref()
+            .map(|name| format!("  {}", safe(name)))
+            .unwrap_or_default();
+        let line = format!(
+            "  {index}: {} ({}) {} {}{tensor}",
+            id.short(),
+            size(*len),
+            encoding.name(),
+            size(*stored_bytes)
+        );
         out.line(line)?;
     }
     let count = list.chunks.len();
-    let total = format!("Total: {count} chunks, {} stored ({} original)", size(list.stored_bytes), size(list.size));
+    let total = format!(
+        "Total: {count} chunks, {} stored ({} original)",
+        size(list.stored_bytes),
+        size(list.size)
+    );
     out.say(Symbol::Compare, total)
 }
 

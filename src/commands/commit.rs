@@ -57,7 +57,9 @@ impl Args {
         };
         let report = repository.commit(&request)?;
         report.warnings.iter().for_each(|warning| context.out.warn(warning));
-        context.out.say(Symbol::Done, format!("Created commit {}", report.id.short()))?;
+        context
+            .out
+            .say(Symbol::Done, format!("Created commit {}", report.id.short()))?;
         context.out.document(&document(&report))
     }
 }

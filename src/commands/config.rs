@@ -9,8 +9,10 @@ use crate::ui::errors::Negative;
 
 /// Read and change settings
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  fai config user.name \"Ada Lovelace\"\n  fai config --global user.email ada@example.org\n  \
-    fai config user.name\n  fai config --list")]
+#[command(
+    after_help = "Examples:\n  fai config user.name \"Ada Lovelace\"\n  fai config --global user.email ada@example.org\n  \
+    fai config user.name\n  fai config --list"
+)]
 pub struct Args {
     /// The setting, like user.name; all of them when it is left out
     key: Option<String>,
@@ -30,7 +32,11 @@ pub struct Args {
 impl Args {
     pub fn run(self, context: &Context) -> Result<()> {
         let user = context.home()?.join("config.toml");
-        let path = if self.global { user.clone() } else { context.repository()?.config_path() };
+        let path = if self.global {
+            user.clone()
+        } else {
+            context.repository()?.config_path()
+        };
         match (&self.key, &self.value) {
             (Some(key), value) if value.is_some() || self.unset => {
                 Config::change(&path, key, value.as_deref())?;
@@ -50,10 +56,14 @@ impl Args {
                 if !self.global {
                     entries.extend(Config::read(&path)?.entries());
                 }
-                entries.iter().try_for_each(|(key, value)| context.out.line(format!("{key}={value}")))?;
+                entries
+                    .iter()
+                    .try_for_each(|(key, value)| context.out.line(format!("{key}={value}")))?;
                 // The repository's settings come last and win.
                 let settings = entries.into_iter().map(|(key, value)| (key, json!(value)));
-                context.out.document(&json!({ "settings": settings.collect::<serde_json::Map<_, _>>() }))
+                context
+                    .out
+                    .document(&json!({ "settings": settings.collect::<serde_json::Map<_, _>>() }))
             }
         }
     }

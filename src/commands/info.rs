@@ -60,11 +60,23 @@ fn print(context: &Context, file: &Described, typed: &str, all: bool) -> Result<
     }
     let shown = if all { file.tensors.len() } else { LISTED };
     for tensor in file.tensors.iter().take(shown) {
-        let TensorRecord { name, dtype, shape, start, end } = tensor;
-        out.say(Symbol::Item, format!("    {} {dtype} {shape} {}", safe(name), size(end - start)))?;
+        let TensorRecord {
+            name,
+            dtype,
+            shape,
+            start,
+            end,
+        } = tensor;
+        out.say(
+            Symbol::Item,
+            format!("    {} {dtype} {shape} {}", safe(name), size(end - start)),
+        )?;
     }
     if file.tensors.len() > shown {
-        out.say(Symbol::Item, format!("    ... and {} more (--tensors lists all)", file.tensors.len() - shown))?;
+        out.say(
+            Symbol::Item,
+            format!("    ... and {} more (--tensors lists all)", file.tensors.len() - shown),
+        )?;
     }
     Ok(())
 }
@@ -77,9 +89,10 @@ fn document(file: &Described) -> serde_json::Value {
             "start": tensor.start, "end": tensor.end,
         })
     };
-    let dtypes = file.dtypes.iter().map(|(name, (tensors, parameters))| {
-        (name.clone(), json!({ "tensors": tensors, "parameters": parameters }))
-    });
+    let dtypes = file
+        .dtypes
+        .iter()
+        .map(|(name, (tensors, parameters))| (name.clone(), json!({ "tensors": tensors, "parameters": parameters })));
     json!({
         "path": file.path.as_ref().map(|path| path.as_str()),
         "id": file.file.map(|id| id.to_string()),

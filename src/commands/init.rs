@@ -23,14 +23,25 @@ pub struct Args {
 
 impl Args {
     pub fn run(self, context: &Context) -> Result<()> {
-        let path = self.directory.map_or_else(|| context.folder.clone(), |directory| context.folder.join(directory));
+        let path = self
+            .directory
+            .map_or_else(|| context.folder.clone(), |directory| context.folder.join(directory));
         let (repository, fresh) = Repository::init(&path, InitOptions { bare: self.bare })?;
         let shown = format!("{}/", context.shown(repository.directory()));
-        let kind = if self.bare { "bare FAI repository" } else { "FAI repository" };
-        if fresh {
-            context.out.say(Symbol::Done, format!("Initialized {kind} in {shown}"))?;
+        let kind = if self.bare {
+            "bare FAI repository"
         } else {
-            context.out.say(Symbol::Done, format!("{shown} is a {kind} already; nothing was changed"))?;
+            "FAI repository"
+        };
+        if fresh {
+            context
+                .out
+                .say(Symbol::Done, format!("Initialized {kind} in {shown}"))?;
+        } else {
+            context.out.say(
+                Symbol::Done,
+                format!("{shown} is a {kind} already; nothing was changed"),
+            )?;
         }
         context.out.document(&json!({
             "directory": repository.directory(),

@@ -43,7 +43,11 @@ impl Args {
             if context.out.json {
                 documents.push(document(&logged));
             } else {
-                let edge = if self.graph { graph.next(&logged) } else { (String::new(), String::new()) };
+                let edge = if self.graph {
+                    graph.next(&logged)
+                } else {
+                    (String::new(), String::new())
+                };
                 print(context, &logged, self.oneline, &edge)?;
             }
         }
@@ -53,7 +57,9 @@ impl Args {
     /// The first word may be a revision or a path, as with git.
     fn start(&self, context: &Context, repository: &Repository) -> Result<(CommitId, Option<RepoPath>)> {
         let as_path = |path: &PathBuf| repository.repo_path(&context.folder, path);
-        let Some(first) = &self.first else { return Ok((repository.resolve("HEAD")?, None)) };
+        let Some(first) = &self.first else {
+            return Ok((repository.resolve("HEAD")?, None));
+        };
         match (repository.resolve(first), &self.path) {
             (Ok(commit), Some(path)) => Ok((commit, Some(as_path(path)?))),
             (Ok(commit), None) => Ok((commit, None)),
@@ -89,17 +95,25 @@ pub fn document(logged: &LoggedCommit) -> serde_json::Value {
     })
 }
 
-fn print(context: &Context, logged: &LoggedCommit, oneline: bool, edge: &(String, String)) -> Result<()> {
+/// One commit as people see it.
+pub fn print(context: &Context, logged: &LoggedCommit, oneline: bool, edge: &(String, String)) -> Result<()> {
     let (out, commit) = (&context.out, &logged.commit);
     let names: Vec<&str> = logged.branches.iter().chain(&logged.tags).map(String::as_str).collect();
-    let names = if names.is_empty() { String::new() } else { format!(" [{}]", names.join(", ")) };
+    let names = if names.is_empty() {
+        String::new()
+    } else {
+        format!(" [{}]", names.join(", "))
+    };
     let id = out.paint("33", &logged.id.short());
     let (mark, bar) = edge;
     if oneline {
         let line = format!("{mark}{id}{names} {}", format::safe(commit.title()));
         return out.line(line);
     }
-    out.say(Symbol::Item, format!("{mark}commit {id} ({}){names}", format::time(commit.time)))?;
+    out.say(
+        Symbol::Item,
+        format!("{mark}commit {id} ({}){names}", format::time(commit.time)),
+    )?;
     let author = match commit.author.email.as_str() {
         "" => format::safe(&commit.author.name),
         email => format!("{} <{}>", format::safe(&commit.author.name), format::safe(email)),
@@ -110,13 +124,17 @@ fn print(context: &Context, logged: &LoggedCommit, oneline: bool, edge: &(String
     }
     for name in ["params", "metrics"] {
         if let Some(values) = commit.metadata_map(name) {
-            let pair = |(key, value): (&String, _)| format!("{}={}", format::safe(key), format::safe(&format::plain(value)));
+            let pair =
+                |(key, value): (&String, _)| format!("{}={}", format::safe(key), format::safe(&format::plain(value)));
             let text = values.iter().map(pair).collect::<Vec<_>>().join(" ");
             out.say(Symbol::Item, format!("{bar}    {name}: {text}"))?;
         }
     }
     if !commit.labels().is_empty() {
-        out.say(Symbol::Item, format!("{bar}    labels: {}", format::safe(&commit.labels().join(", "))))?;
+        out.say(
+            Symbol::Item,
+            format!("{bar}    labels: {}", format::safe(&commit.labels().join(", "))),
+        )?;
     }
     Ok(())
 }
@@ -130,19 +148,22 @@ struct Graph {
 impl Graph {
     /// The marks before a commit's first line and before its other lines.
     fn next(&mut self, logged: &LoggedCommit) -> (String, String) {
-        let column = self.columns.iter().position(|open| *open == logged.id).unwrap_or_else(|| {
-            self.columns.push(logged.id);
-            self.columns.len() - 1
-        });
-        let mark: String = (0..self.columns.len()).map(|index| if index == column { "* " } else { "| " }).collect();
+        let column = self
+            .columns
+            .iter()
+            .position(|open| *open == logged.id)
+            .unwrap_or_else(|| {
+                self.columns.push(logged.id);
+                self.columns.len() - 1
+            });
+        let mark: String = (0..self.columns.len())
+            .map(|index| if index == column { "* " } else { "| " })
+            .collect();
         // The commit's line goes on to its parents; lines that lead to the same commit join.
-        let mut parents = logged.commit.parents.iter().filter(|parent| !self.columns.contains(parent)).copied();
-        match parents.next() {
-            Some(first) => self.columns.splice(column..=column, [first]).for_each(drop),
-            None => drop(self.columns.remove(column)),
-        }
-        let rest: Vec<CommitId> = parents.collect();
-        self.columns.extend(rest);
+        let open = |parent: &&CommitId| !self.columns.contains(parent);
+        let parents: Vec<CommitId> = logged.commit.parents.iter().filter(open).copied().collect();
+        self.columns.splice(column..=column, parents.first().copied());
+        self.columns.extend(parents.iter().skip(1));
         let bar = "| ".repeat(self.columns.len());
         (mark, bar)
     }

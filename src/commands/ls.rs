@@ -51,7 +51,12 @@ fn print(context: &Context, files: &[ListedFile]) -> Result<()> {
             _ => String::new(),
         };
         let mark = if file.executable { "*" } else { "" };
-        let line = format!("{}  {:>7}  {}{mark}{model}", file.file.short(), size(file.size), file.path);
+        let line = format!(
+            "{}  {:>7}  {}{mark}{model}",
+            file.file.short(),
+            size(file.size),
+            file.path
+        );
         context.out.line(line)?;
     }
     let file = |file: &ListedFile| {
@@ -60,5 +65,7 @@ fn print(context: &Context, files: &[ListedFile]) -> Result<()> {
             "size": file.size, "executable": file.executable, "format": file.format, "parameters": file.parameters,
         })
     };
-    context.out.document(&json!({ "files": files.iter().map(file).collect::<Vec<_>>() }))
+    context
+        .out
+        .document(&json!({ "files": files.iter().map(file).collect::<Vec<_>>() }))
 }

@@ -7,9 +7,6 @@ pub mod chunks;
 pub mod commit;
 pub mod completions;
 pub mod config;
-pub mod demo;
-pub mod diff;
-pub mod fsck;
 pub mod info;
 pub mod init;
 pub mod log;
@@ -17,8 +14,6 @@ pub mod ls;
 pub mod mv;
 pub mod restore;
 pub mod rm;
-pub mod show;
-pub mod stats;
 pub mod status;
 pub mod version;
 
@@ -37,8 +32,6 @@ pub fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Status(args) => args.run(context),
         Command::Commit(args) => args.run(context),
         Command::Log(args) => args.run(context),
-        Command::Show(args) => args.run(context),
-        Command::Diff(args) => args.run(context),
         Command::Ls(args) => args.run(context),
         Command::Cat(args) => args.run(context),
         Command::Checkout(args) => args.run(context),
@@ -47,10 +40,7 @@ pub fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Mv(args) => args.run(context),
         Command::Info(args) => args.run(context),
         Command::Chunks(args) => args.run(context),
-        Command::Stats(args) => args.run(context),
-        Command::Fsck(args) => args.run(context),
         Command::Config(args) => args.run(context),
-        Command::Demo(args) => args.run(context),
         Command::Completions(args) => args.run(context),
         Command::Version(args) => args.run(context),
     }?;

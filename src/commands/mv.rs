@@ -31,9 +31,14 @@ impl Args {
             context.out.say(Symbol::Done, format!("Renamed {from} to {to}"))?;
         }
         if report.moved.len() > 20 {
-            context.out.say(Symbol::Done, format!("... and {} more", report.moved.len() - 20))?;
+            context
+                .out
+                .say(Symbol::Done, format!("... and {} more", report.moved.len() - 20))?;
         }
-        let moved = report.moved.iter().map(|(from, to)| json!({ "from": from.as_str(), "to": to.as_str() }));
+        let moved = report
+            .moved
+            .iter()
+            .map(|(from, to)| json!({ "from": from.as_str(), "to": to.as_str() }));
         context.out.document(&json!({ "renamed": moved.collect::<Vec<_>>() }))
     }
 }

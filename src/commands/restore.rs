@@ -12,8 +12,10 @@ use crate::ui::{Bar, Symbol};
 
 /// Bring files back as they were staged or committed, giving up local changes to them
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  fai restore model.safetensors\n  fai restore --staged model.safetensors\n  \
-    fai restore --source HEAD~2 models/")]
+#[command(
+    after_help = "Examples:\n  fai restore model.safetensors\n  fai restore --staged model.safetensors\n  \
+    fai restore --source HEAD~2 models/"
+)]
 pub struct Args {
     /// Files and folders
     #[arg(required = true)]
@@ -32,11 +34,20 @@ pub struct Args {
 impl Args {
     pub fn run(self, context: &Context) -> Result<()> {
         let repository = context.repository()?;
-        let source = self.source.as_deref().map(|text| repository.resolve(text)).transpose()?;
+        let source = self
+            .source
+            .as_deref()
+            .map(|text| repository.resolve(text))
+            .transpose()?;
         let paths = context.paths(&repository, &self.paths)?;
         let worktree = self.worktree || !self.staged;
         // Naming a file here is asking for its changes to go, as with git.
-        let options = RestoreOptions { source, staged: self.staged, worktree, force: true };
+        let options = RestoreOptions {
+            source,
+            staged: self.staged,
+            worktree,
+            force: true,
+        };
         let bar = Bar::new(context.out, "Writing");
         let changed = repository.restore(&paths, options, &bar)?;
         bar.finish();
@@ -44,7 +55,9 @@ impl Args {
             context.out.say(Symbol::Done, format!("Restored {path}"))?;
         }
         if changed.len() > 20 {
-            context.out.say(Symbol::Done, format!("... and {} more", changed.len() - 20))?;
+            context
+                .out
+                .say(Symbol::Done, format!("... and {} more", changed.len() - 20))?;
         }
         let changed: Vec<&str> = changed.iter().map(RepoPath::as_str).collect();
         context.out.document(&json!({ "restored": changed }))

@@ -34,9 +34,13 @@ impl Args {
         let removed = repository.remove(&paths, self.recursive, self.cached, self.force)?;
         let verb = if self.cached { "Stopped tracking" } else { "Removed" };
         if removed.len() <= 20 {
-            removed.iter().try_for_each(|path| context.out.say(Symbol::Done, format!("{verb} {path}")))?;
+            removed
+                .iter()
+                .try_for_each(|path| context.out.say(Symbol::Done, format!("{verb} {path}")))?;
         } else {
-            context.out.say(Symbol::Done, format!("{verb} {} files", removed.len()))?;
+            context
+                .out
+                .say(Symbol::Done, format!("{verb} {} files", removed.len()))?;
         }
         let removed: Vec<&str> = removed.iter().map(RepoPath::as_str).collect();
         context.out.document(&json!({ "removed": removed }))

@@ -18,7 +18,10 @@ impl Args {
     pub fn run(self, context: &Context) -> Result<()> {
         let status = context.repository()?.status(&Bar::new(context.out, "Comparing"))?;
         print(context, &status)?;
-        status.refused.iter().for_each(|error| context.out.warn(error.to_string()));
+        status
+            .refused
+            .iter()
+            .for_each(|error| context.out.warn(error.to_string()));
         context.out.document(&document(&status))
     }
 }
@@ -44,8 +47,18 @@ fn print(context: &Context, status: &Status) -> Result<()> {
             out.say(Symbol::Item, format!("  {what}{} ({id} - {bytes})", staged.path))?;
         }
     }
-    section(context, "Changes not staged (fai add PATH):", &status.modified, "modified: ")?;
-    section(context, "Deleted from the worktree (fai add PATH, or fai restore PATH):", &status.deleted, "deleted: ")?;
+    section(
+        context,
+        "Changes not staged (fai add PATH):",
+        &status.modified,
+        "modified: ",
+    )?;
+    section(
+        context,
+        "Deleted from the worktree (fai add PATH, or fai restore PATH):",
+        &status.deleted,
+        "deleted: ",
+    )?;
     section(context, "Untracked files (fai add PATH):", &status.untracked, "")?;
     section(context, "Symbolic links (never tracked):", &status.symlinks, "")?;
     let clean = status.modified.is_empty() && status.deleted.is_empty();
@@ -60,7 +73,9 @@ fn section(context: &Context, title: &str, paths: &[RepoPath], what: &str) -> Re
         return Ok(());
     }
     context.out.say(Symbol::Item, title)?;
-    paths.iter().try_for_each(|path| context.out.say(Symbol::Item, format!("  {what}{path}")))
+    paths
+        .iter()
+        .try_for_each(|path| context.out.say(Symbol::Item, format!("  {what}{path}")))
 }
 
 fn document(status: &Status) -> serde_json::Value {

@@ -19,7 +19,10 @@ pub struct Hinted {
 impl Hinted {
     /// Adds advice to an error.
     pub fn new(error: Error, hint: impl Into<String>) -> Self {
-        Self { error, hint: hint.into() }
+        Self {
+            error,
+            hint: hint.into(),
+        }
     }
 }
 
@@ -31,7 +34,9 @@ pub struct Negative;
 /// Prints an error to stderr and gives the exit code.
 pub fn report(error: &anyhow::Error, json: bool) -> ExitCode {
     let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     };
     // Whoever read our output has heard enough: that is no failure.
     if error.chain().any(broken_pipe) {
@@ -68,7 +73,9 @@ fn message(error: &anyhow::Error) -> String {
 
 fn core_error(error: &anyhow::Error) -> Option<&Error> {
     error.chain().find_map(|cause| {
-        cause.downcast_ref::<Error>().or_else(|| cause.downcast_ref::<Hinted>().map(|hinted| &hinted.error))
+        cause
+            .downcast_ref::<Error>()
+            .or_else(|| cause.downcast_ref::<Hinted>().map(|hinted| &hinted.error))
     })
 }
 

@@ -12,7 +12,11 @@ pub fn size(bytes: u64) -> String {
         unit += 1;
     }
     let name = UNITS.get(unit).copied().unwrap_or("B");
-    let text = if unit > 0 && value < 9.95 { format!("{value:.1}") } else { format!("{value:.0}") };
+    let text = if unit > 0 && value < 9.95 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.0}")
+    };
     format!("{}{name}", text.strip_suffix(".0").unwrap_or(&text))
 }
 
@@ -38,22 +42,36 @@ pub fn count(value: u64) -> String {
 /// `34%`, `34.1%` below ten.
 pub fn percent(part: f64) -> String {
     let value = part * 100.0;
-    if value.abs() < 10.0 { format!("{value:.1}%") } else { format!("{value:.0}%") }
+    if value.abs() < 10.0 {
+        format!("{value:.1}%")
+    } else {
+        format!("{value:.0}%")
+    }
 }
 
 /// `2024-01-15 14:30:22` in the zone that the time carries.
 pub fn time(time: Time) -> String {
-    zoned(time).map_or_else(|| time.seconds.to_string(), |zoned| zoned.strftime("%Y-%m-%d %H:%M:%S").to_string())
+    zoned(time).map_or_else(
+        || time.seconds.to_string(),
+        |zoned| zoned.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+    )
 }
 
 /// RFC 3339 with the zone that the time carries.
 pub fn time_rfc3339(time: Time) -> String {
-    zoned(time).map_or_else(|| time.seconds.to_string(), |zoned| zoned.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
+    zoned(time).map_or_else(
+        || time.seconds.to_string(),
+        |zoned| zoned.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+    )
 }
 
-fn zoned(time: Time) -> Option<jiff::Zoned> {
+fn zoned(time: Time) -> Option<jiff::ZonedDateTime> {
     let offset = jiff::tz::Offset::from_seconds(i32::from(time.offset_minutes) * 60).ok()?;
-    Some(jiff::Timestamp::from_second(time.seconds).ok()?.to_zoned(offset.to_time_zone()))
+    Some(
+        jiff::Timestamp::from_second(time.seconds)
+            .ok()?
+            .to_zoned_datetime(offset.to_time_zone()),
+    )
 }
 
 /// Metadata as JSON. Numbers that JSON cannot say become text.
@@ -82,7 +100,15 @@ pub fn plain(value: &Value) -> String {
 
 /// Text from outside, safe to show: control characters are escaped.
 pub fn safe(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+    text.chars()
+        .map(|c| {
+            if c.is_control() {
+                c.escape_default().to_string()
+            } else {
+                c.to_string()
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -91,7 +117,15 @@ mod tests {
 
     #[test]
     fn sizes_read_as_in_the_design() {
-        let expected = [(0, "0B"), (999, "999B"), (1000, "1KB"), (1_048_576, "1MB"), (8_700_000_000, "8.7GB"), (420_000_000, "420MB"), (999_999_999, "1GB")];
+        let expected = [
+            (0, "0B"),
+            (999, "999B"),
+            (1000, "1KB"),
+            (1_048_576, "1MB"),
+            (8_700_000_000, "8.7GB"),
+            (420_000_000, "420MB"),
+            (999_999_999, "1GB"),
+        ];
         for (bytes, text) in expected {
             assert_eq!(size(bytes), text, "{bytes}");
         }
@@ -104,7 +138,10 @@ mod tests {
 
     #[test]
     fn times_keep_their_zone() {
-        let time_there = Time { seconds: 1_705_325_422, offset_minutes: 330 };
+        let time_there = Time {
+            seconds: 1_705_325_422,
+            offset_minutes: 330,
+        };
         assert_eq!(time(time_there), "2024-01-15 19:00:22");
         assert_eq!(time_rfc3339(time_there), "2024-01-15T19:00:22+05:30");
     }

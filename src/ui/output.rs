@@ -56,11 +56,18 @@ impl Output {
     /// Looks at the terminal and the environment.
     pub fn new(json: bool, quiet: bool) -> Self {
         let terminal = io::stdout().is_terminal();
-        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+            .iter()
+            .find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
         let utf8 = locale.is_some_and(|locale| locale.to_ascii_uppercase().replace('-', "").contains("UTF8"));
         let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { json, quiet, symbols: terminal && utf8 && !dumb, color: terminal && !dumb && !plain }
+        Self {
+            json,
+            quiet,
+            symbols: terminal && utf8 && !dumb,
+            color: terminal && !dumb && !plain,
+        }
     }
 
     /// A line that begins with a symbol where symbols are shown.
@@ -99,7 +106,11 @@ impl Output {
 
     /// `text` in a colour (an ANSI code), where colours are shown.
     pub fn paint(&self, code: &str, text: &str) -> String {
-        if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.color {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     /// True when people watch: progress makes sense on stderr.

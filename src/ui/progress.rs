@@ -31,7 +31,14 @@ impl Bar {
             bar
         });
         let started = std::time::Instant::now();
-        Self { bar, verb, started, done: AtomicU64::new(0), total: AtomicU64::new(0), output }
+        Self {
+            bar,
+            verb,
+            started,
+            done: AtomicU64::new(0),
+            total: AtomicU64::new(0),
+            output,
+        }
     }
 
     /// Wipes the bar.

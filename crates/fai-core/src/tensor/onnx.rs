@@ -366,3 +366,370 @@ fn dtype(code: u64) -> Option<DType> {
         _ => return None,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::detect;
+    use super::super::hostile::{Sparse, flips, truncations};
+    use super::*;
+
+    fn varint(mut value: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while value > 0x7f {
+            bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+        bytes
+    }
+
+    fn number(field: u64, value: u64) -> Vec<u8> {
+        [varint(field << 3), varint(value)].concat()
+    }
+
+    fn bytes(field: u64, payload: &[u8]) -> Vec<u8> {
+        [varint(field << 3 | 2), varint(payload.len() as u64), payload.to_vec()].concat()
+    }
+
+    fn message(field: u64, fields: &[Vec<u8>]) -> Vec<u8> {
+        bytes(field, &fields.concat())
+    }
+
+    fn dims(dims: &[u64]) -> Vec<u8> {
+        dims.iter().flat_map(|&size| number(1, size)).collect()
+    }
+
+    /// The fields of a `TensorProto`.
+    fn tensor(name: &str, code: u64, shape: &[u64], data: &[u8]) -> Vec<u8> {
+        [dims(shape), number(2, code), bytes(8, name.as_bytes()), bytes(9, data)].concat()
+    }
+
+    fn initializer(name: &str, code: u64, shape: &[u64], data: &[u8]) -> Vec<u8> {
+        bytes(5, &tensor(name, code, shape, data))
+    }
+
+    fn constant(output: &str, tensor: &[u8]) -> Vec<u8> {
+        let attribute = [bytes(1, b"value"), bytes(5, tensor), number(20, 4)];
+        message(
+            1,
+            &[
+                bytes(2, output.as_bytes()),
+                bytes(4, b"Constant"),
+                message(5, &attribute),
+            ],
+        )
+    }
+
+    fn model(graph: &[Vec<u8>]) -> Vec<u8> {
+        [
+            number(1, 8),
+            bytes(2, b"tester"),
+            message(7, &[graph, &[bytes(2, b"main")]].concat()),
+            message(8, &[bytes(1, b""), number(2, 17)]),
+            message(8, &[bytes(1, b"ai.onnx.ml"), number(2, 3)]),
+        ]
+        .concat()
+    }
+
+    fn read(graph: &[Vec<u8>]) -> Vec<Tensor> {
+        parse(&model(graph)).unwrap().unwrap().tensors
+    }
+
+    fn names(graph: &[Vec<u8>]) -> Vec<String> {
+        read(graph).into_iter().map(|tensor| tensor.name).collect()
+    }
+
+    fn refused(graph: &[Vec<u8>]) -> LayoutError {
+        parse(&model(graph)).unwrap_err()
+    }
+
+    #[test]
+    fn initializers_and_constants_are_found() {
+        let file = model(&[
+            constant("c_out", &tensor("", 7, &[2], &[5; 16])),
+            initializer("weight", 1, &[2, 3], &[7; 24]),
+            initializer("scale", 10, &[], &[9; 2]),
+            initializer("none", 1, &[0, 4], &[]),
+        ]);
+        let layout = detect(&file).unwrap().unwrap();
+        let at = |part: &[u8]| {
+            let start = file.windows(part.len()).position(|window| window == part).unwrap() as u64;
+            start..start + part.len() as u64
+        };
+        let found: Vec<_> = layout
+            .tensors
+            .iter()
+            .filter(|tensor| tensor.elements() > 0)
+            .map(|tensor| {
+                (
+                    tensor.name.as_str(),
+                    tensor.dtype,
+                    tensor.shape.as_slice(),
+                    tensor.range.clone(),
+                )
+            })
+            .collect();
+        let expected: [(_, _, &[u64], _); 3] = [
+            ("c_out", DType::Plain(Plain::I64), &[2], at(&[5; 16])),
+            ("weight", DType::Plain(Plain::F32), &[2, 3], at(&[7; 24])),
+            ("scale", DType::Plain(Plain::F16), &[], at(&[9; 2])),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(layout.format, Format::Onnx);
+        assert_eq!(layout.tensors.last().map(|tensor| tensor.name.as_str()), Some("none"));
+        let metadata: Vec<_> = layout
+            .metadata
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
+        let expected = [
+            ("graph_name", "main"),
+            ("ir_version", "8"),
+            ("opset", "17"),
+            ("opset.ai.onnx.ml", "3"),
+            ("producer_name", "tester"),
+        ];
+        assert_eq!(metadata, expected);
+    }
+
+    #[test]
+    fn all_types_are_known_by_their_codes() {
+        let expected = [
+            (1, "f32", 20),
+            (2, "u8", 5),
+            (3, "i8", 5),
+            (4, "u16", 10),
+            (5, "i16", 10),
+            (6, "i32", 20),
+            (7, "i64", 40),
+            (9, "bool", 5),
+            (10, "f16", 10),
+            (11, "f64", 40),
+            (12, "u32", 20),
+            (13, "u64", 40),
+            (14, "c64", 40),
+            (15, "c128", 80),
+            (16, "bf16", 10),
+            (17, "f8_e4m3", 5),
+            (18, "f8_e4m3fnuz", 5),
+            (19, "f8_e5m2", 5),
+            (20, "f8_e5m2fnuz", 5),
+            (21, "u4", 3),
+            (22, "i4", 3),
+            (23, "f4_e2m1", 3),
+            (24, "f8_e8m0", 5),
+            (25, "u2", 2),
+            (26, "i2", 2),
+        ];
+        for (code, name, len) in expected {
+            let found = read(&[initializer("t", code, &[5], &vec![0; len])]);
+            assert_eq!(found.first().map(|tensor| tensor.dtype.name()).as_deref(), Some(name));
+        }
+        for code in [0, 8, 27, u64::MAX] {
+            assert_eq!(names(&[initializer("t", code, &[5], &[0; 20])]), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn typed_fields_count_when_they_are_plain_arrays() {
+        let data = |code, field| message(5, &[dims(&[2]), number(2, code), bytes(8, b"t"), field]);
+        let found = |code, field| {
+            read(&[data(code, field)])
+                .into_iter()
+                .map(|tensor| tensor.dtype.name())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(found(1, bytes(4, &[0; 8])), ["f32"]);
+        assert_eq!(found(14, bytes(4, &[0; 16])), ["c64"]);
+        assert_eq!(found(11, bytes(10, &[0; 16])), ["f64"]);
+        let nothing = Vec::<String>::new();
+        assert_eq!(found(7, bytes(7, &[0; 2])), nothing);
+        assert_eq!(found(6, bytes(5, &[0; 2])), nothing);
+        assert_eq!(found(6, bytes(4, &[0; 8])), nothing);
+        assert_eq!(found(1, [bytes(4, &[0; 4]), bytes(4, &[0; 4])].concat()), nothing);
+        let one_by_one = [0x25, 0, 0, 0, 0].repeat(2);
+        assert_eq!(found(1, one_by_one), nothing);
+    }
+
+    #[test]
+    fn packed_dimensions_are_read() {
+        let packed = [
+            bytes(1, &[2, 0x80, 0x01]),
+            number(2, 2),
+            bytes(8, b"t"),
+            bytes(9, &[0; 256]),
+        ];
+        assert_eq!(read(&[message(5, &packed)]).remove(0).shape, [2, 128]);
+    }
+
+    #[test]
+    fn external_data_is_counted_and_left_out() {
+        let location = message(13, &[bytes(1, b"location"), bytes(2, b"weights.bin")]);
+        let external = message(
+            5,
+            &[
+                dims(&[1 << 40]),
+                number(2, 1),
+                bytes(8, b"big"),
+                location,
+                number(14, 1),
+            ],
+        );
+        let layout = parse(&model(&[external, initializer("small", 1, &[1], &[0; 4])]))
+            .unwrap()
+            .unwrap();
+        let names: Vec<_> = layout.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+        assert_eq!(names, ["small"]);
+        assert_eq!(layout.metadata.get("external_tensors").map(String::as_str), Some("1"));
+    }
+
+    #[test]
+    fn names_become_unique() {
+        let graph = [
+            initializer("a", 2, &[1], &[0]),
+            initializer("a", 2, &[1], &[0]),
+            initializer("", 2, &[1], &[0]),
+            initializer("", 2, &[1], &[0]),
+            constant("a", &tensor("", 2, &[1], &[0])),
+            constant("b", &tensor("inner", 2, &[1], &[0])),
+        ];
+        assert_eq!(
+            names(&graph),
+            ["a", "a#2", "initializer", "initializer#2", "a#3", "inner"]
+        );
+    }
+
+    #[test]
+    fn sparse_initializers_functions_and_subgraphs_are_searched() {
+        let sparse = message(
+            15,
+            &[
+                bytes(1, &tensor("s", 1, &[1], &[0; 4])),
+                bytes(2, &tensor("", 7, &[1], &[0; 8])),
+                dims(&[9]),
+            ],
+        );
+        let branch = [
+            initializer("inner", 2, &[1], &[0]),
+            constant("c", &tensor("", 2, &[1], &[0])),
+        ]
+        .concat();
+        let node = message(
+            1,
+            &[
+                bytes(2, b"out"),
+                message(5, &[bytes(1, b"then_branch"), bytes(6, &branch)]),
+            ],
+        );
+        let mut file = model(&[sparse, node]);
+        let constant = constant("f", &tensor("", 2, &[1], &[0]));
+        // The same node, as field 7 of a function.
+        file.extend(message(
+            25,
+            &[bytes(1, b"fn"), [vec![7 << 3 | 2], constant[1..].to_vec()].concat()],
+        ));
+        let layout = parse(&file).unwrap().unwrap();
+        let names: Vec<_> = layout.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+        assert_eq!(names, ["s", "s.indices", "inner", "c", "f"]);
+    }
+
+    #[test]
+    fn graphs_nested_without_end_are_cut_off() {
+        let nest = |depth| {
+            (0..depth).fold(initializer("deep", 2, &[1], &[0]), |graph, _| {
+                message(1, &[message(5, &[bytes(6, &graph)])])
+            })
+        };
+        assert_eq!(names(&[nest(MAX_DEPTH)]), ["deep"]);
+        assert_eq!(names(&[nest(MAX_DEPTH + 1)]), Vec::<String>::new());
+        assert_eq!(names(&[nest(2000)]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn data_that_contradicts_the_shape_is_refused() {
+        for shape in [
+            &[2][..],
+            &[1, 1, 3],
+            &[1 << 62, 4],
+            &[1 << 63],
+            &[u64::MAX],
+            &[1 << 32, 1 << 32],
+            &[0],
+        ] {
+            let error = refused(&[initializer("t", 1, shape, &[0; 4])]);
+            assert!(matches!(error, LayoutError::Malformed { .. }), "{shape:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn structures_beyond_the_limits_are_refused() {
+        let long = "n".repeat(MAX_NAME + 1);
+        let empty = bytes(5, b"").repeat(5 << 20);
+        for graph in [
+            initializer("t", 1, &[1; 33], &[0; 4]),
+            initializer(&long, 1, &[1], &[0; 4]),
+            empty,
+        ] {
+            let error = refused(&[graph]);
+            assert!(matches!(error, LayoutError::TooLarge { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn fields_beyond_their_message_are_refused() {
+        let outside = [varint(9 << 3 | 2), varint(1 << 50)].concat();
+        for graph in [bytes(5, &outside), bytes(1, &outside), bytes(1, &bytes(5, &outside))] {
+            let error = refused(&[graph]);
+            assert!(matches!(error, LayoutError::OutOfBounds { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_whole_models_count_as_onnx() {
+        let whole = model(&[]);
+        assert!(parse(&whole).unwrap().is_some());
+        let graph = bytes(7, b"");
+        for file in [
+            Vec::new(),
+            b"# A text about \x08 models\n".to_vec(),
+            graph.clone(),
+            number(1, 8),
+            [number(1, 0), graph.clone()].concat(),
+            [number(1, 5000), graph.clone()].concat(),
+            [bytes(1, b"8"), graph.clone()].concat(),
+            [number(1, 8), graph.clone(), graph.clone()].concat(),
+            [number(1, 8), graph.clone(), number(9, 1)].concat(),
+            [number(1, 8), graph.clone(), number(15, 1)].concat(),
+            [whole.clone(), vec![0]].concat(),
+            [number(1, 8), varint(7 << 3 | 2), varint(1 << 60)].concat(),
+        ] {
+            assert_eq!(parse(&file).unwrap(), None, "{}", file.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_sparse_terabyte_ends_soon() {
+        let len = 1 << 40;
+        let zeros = Sparse { head: Vec::new(), len };
+        assert_eq!(parse(&zeros).unwrap(), None);
+
+        let start = [number(1, 8), varint(7 << 3 | 2)].concat();
+        let rest = len - start.len() as u64 - varint(len).len() as u64;
+        let head = [start, varint(rest)].concat();
+        let error = parse(&Sparse { head, len }).unwrap_err();
+        assert!(matches!(error, LayoutError::Malformed { .. }), "{error}");
+    }
+
+    #[test]
+    fn damaged_files_are_refused_or_harmless() {
+        let file = model(&[
+            constant("c", &tensor("", 7, &[2], &[5; 16])),
+            initializer("weight", 1, &[2, 3], &[7; 24]),
+        ]);
+        // A model cut between two of its fields is a model: here, as its graph comes last, without a graph.
+        let opset = message(8, &[bytes(1, b""), number(2, 17)]);
+        let graph = initializer("weight", 1, &[2, 3], &[7; 24]);
+        truncations(parse, &[number(1, 8), opset, bytes(7, &graph)].concat());
+        flips(parse, &file, file.len(), 20_000);
+    }
+}

@@ -5,19 +5,11 @@
 //! in one arena and refer to each other by [`Id`], so neither cycles nor depth cost recursion. What the values
 //! mean is not here.
 
+mod machine;
 mod scan;
 
 use super::{Format, LayoutError};
-use scan::Scan;
-use std::collections::HashMap;
-
-/// The most values that one pickle may build.
-const MAX_VALUES: usize = 2 << 20;
-
-/// The most values that may wait on the interpreter's stack, and the most marks.
-const MAX_STACK: usize = 1 << 20;
-
-const HIGHEST_PROTOCOL: u8 = 5;
+use machine::Machine;
 
 /// A value's place in its pickle. Two places that are the same Python object have the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,18 +71,7 @@ impl<'a> Pickle<'a> {
     /// # Errors
     /// When it is no complete pickle, or would build more than this reader accepts.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, LayoutError> {
-        let mut machine = Machine {
-            scan: Scan::new(bytes),
-            values: vec![Value::Other],
-            stack: Vec::new(),
-            marks: Vec::new(),
-            memo: HashMap::new(),
-        };
-        while let Some(opcode) = machine.scan.opcode()? {
-            machine.step(opcode)?;
-        }
-        let root = machine.pop()?;
-        let values = machine.values;
+        let (values, root) = Machine::run(bytes)?;
         Ok(Self { values, root })
     }
 
@@ -132,367 +113,246 @@ impl<'a> Pickle<'a> {
     }
 }
 
-/// The value that stands for everything inert.
-const OTHER: Id = Id(0);
-
 fn malformed(what: &str) -> LayoutError {
     LayoutError::malformed(Format::PyTorch, format!("the pickle {what}"))
 }
 
-fn too_large(what: &str) -> LayoutError {
-    LayoutError::too_large(Format::PyTorch, format!("a pickle with so many {what}"))
-}
+#[cfg(test)]
+mod tests {
+    use super::machine::{MAX_STACK, MAX_VALUES};
+    use super::*;
 
-/// The pickle machine: a stack with marks, and a memo.
-struct Machine<'a> {
-    scan: Scan<'a>,
-    values: Vec<Value<'a>>,
-    stack: Vec<Id>,
-    /// Stack heights at which marks were set.
-    marks: Vec<usize>,
-    memo: HashMap<u32, Id>,
-}
+    fn parse(bytes: &[u8]) -> Pickle<'_> {
+        Pickle::parse(bytes).unwrap()
+    }
 
-impl<'a> Machine<'a> {
-    /// Carries out one opcode. The letters are those of Python's `pickletools`.
-    fn step(&mut self, opcode: u8) -> Result<(), LayoutError> {
-        match opcode {
-            // PROTO, FRAME
-            0x80 => match self.scan.byte()? {
-                0..=HIGHEST_PROTOCOL => Ok(()),
-                _ => Err(malformed("is of an unknown protocol")),
-            },
-            0x95 => self.scan.skip(8),
+    fn refused(bytes: &[u8]) -> LayoutError {
+        match Pickle::parse(bytes) {
+            Err(error) => error,
+            Ok(pickle) => panic!("{:?} is accepted", pickle.get(pickle.root())),
+        }
+    }
 
-            // NONE, NEWTRUE, NEWFALSE, FLOAT, BINFLOAT, NEXT_BUFFER; READONLY_BUFFER leaves its buffer in place
-            b'N' | 0x88 | 0x89 | 0x97 => self.push(OTHER),
-            0x98 => Ok(()),
-            b'F' => self.scan.line().and_then(|_| self.push(OTHER)),
-            b'G' => self.scan.skip(8).and_then(|()| self.push(OTHER)),
-            // EXT1, EXT2, EXT4: numbers of a registry that only a running Python has
-            0x82 => self.scan.skip(1).and_then(|()| self.push(OTHER)),
-            0x83 => self.scan.skip(2).and_then(|()| self.push(OTHER)),
-            0x84 => self.scan.skip(4).and_then(|()| self.push(OTHER)),
+    /// The root, written as Python would.
+    fn show(bytes: &[u8]) -> String {
+        let pickle = parse(bytes);
+        display(&pickle, pickle.root())
+    }
 
-            // BININT, BININT1, BININT2, LONG1, LONG4, INT, LONG
-            b'J' => self.scan.u32().and_then(|bits| self.int(i64::from(bits as i32))),
-            b'K' => self.scan.byte().and_then(|int| self.int(i64::from(int))),
-            b'M' => self.scan.u16().and_then(|int| self.int(i64::from(int))),
-            0x8a => self.scan.byte().and_then(|len| self.long(u64::from(len))),
-            0x8b => self.scan.u32().and_then(|len| self.long(u64::from(len))),
-            b'I' | b'L' => {
-                let line = self.scan.line()?;
-                let digits = line.strip_suffix(b"L").unwrap_or(line);
-                // 00 and 01 are booleans.
-                let int = str::from_utf8(digits).ok().filter(|_| !matches!(digits, b"00" | b"01"));
-                match int.and_then(|text| text.parse().ok()) {
-                    Some(int) => self.int(int),
-                    None => self.push(OTHER),
-                }
+    fn display(pickle: &Pickle<'_>, id: Id) -> String {
+        let all = |ids: &[Id]| ids.iter().map(|&id| display(pickle, id)).collect::<Vec<_>>().join(", ");
+        match pickle.get(id) {
+            Value::Other => "_".to_owned(),
+            Value::Int(int) => int.to_string(),
+            Value::Text(text) => format!("'{text}'"),
+            Value::Global { .. } => {
+                let (module, name) = pickle.global(id).unwrap();
+                format!("{module}.{name}")
             }
-
-            // SHORT_BINUNICODE, BINUNICODE, BINUNICODE8 and the text of Python 2: SHORT_BINSTRING, BINSTRING
-            0x8c | b'U' => self.scan.byte().and_then(|len| self.text(u64::from(len))),
-            b'X' | b'T' => self.scan.u32().and_then(|len| self.text(u64::from(len))),
-            0x8d => self.scan.u64().and_then(|len| self.text(len)),
-            // UNICODE, STRING
-            b'V' => self.scan.line().and_then(|line| self.text_value(line)),
-            b'S' => {
-                let line = self.scan.line()?.trim_ascii();
-                let quoted = |quote: &[u8]| line.strip_prefix(quote)?.strip_suffix(quote);
-                let text = quoted(b"'").or_else(|| quoted(b"\""));
-                self.text_value(text.ok_or_else(|| malformed("has a string without quotes"))?)
+            Value::Tuple(items) => format!("({})", all(items)),
+            Value::List(items) => format!("[{}]", all(items)),
+            Value::Dict(pairs) => {
+                let pair = |&(key, value)| format!("{}: {}", display(pickle, key), display(pickle, value));
+                format!("{{{}}}", pairs.iter().map(pair).collect::<Vec<_>>().join(", "))
             }
-            // SHORT_BINBYTES, BINBYTES, BINBYTES8, BYTEARRAY8
-            b'C' => self.scan.byte().and_then(|len| self.bytes(u64::from(len))),
-            b'B' => self.scan.u32().and_then(|len| self.bytes(u64::from(len))),
-            0x8e | 0x96 => self.scan.u64().and_then(|len| self.bytes(len)),
-
-            // MARK, POP, POP_MARK, DUP
-            b'(' => self.mark(),
-            b'0' => match self.stack.len() > self.floor() {
-                true => self.pop().map(|_| ()),
-                false => self.to_mark().map(|_| ()),
-            },
-            b'1' => self.to_mark().map(|_| ()),
-            b'2' => self.top().and_then(|id| self.push(id)),
-
-            // EMPTY_TUPLE, TUPLE, TUPLE1, TUPLE2, TUPLE3
-            b')' => self.push_new(Value::Tuple(Vec::new())),
-            b't' => self.to_mark().and_then(|items| self.push_new(Value::Tuple(items))),
-            0x85..=0x87 => self
-                .pop_many(usize::from(opcode - 0x84))
-                .and_then(|items| self.push_new(Value::Tuple(items))),
-
-            // EMPTY_LIST, LIST, APPEND, APPENDS; EMPTY_SET, ADDITEMS, FROZENSET
-            b']' | 0x8f => self.push_new(Value::List(Vec::new())),
-            b'l' | 0x91 => self.to_mark().and_then(|items| self.push_new(Value::List(items))),
-            b'a' => self.pop_many(1).and_then(|items| self.extend(items)),
-            b'e' | 0x90 => self.to_mark().and_then(|items| self.extend(items)),
-
-            // EMPTY_DICT, DICT, SETITEM, SETITEMS
-            b'}' => self.push_new(Value::Dict(Vec::new())),
-            b'd' => {
-                let pairs = self.to_mark().and_then(pairs)?;
-                self.push_new(Value::Dict(pairs))
-            }
-            b's' => self.pop_many(2).and_then(pairs).and_then(|pairs| self.set_items(pairs)),
-            b'u' => self.to_mark().and_then(pairs).and_then(|pairs| self.set_items(pairs)),
-
-            // PUT, BINPUT, LONG_BINPUT, MEMOIZE
-            b'p' => self.scan.number().and_then(|key| self.memoize(key)),
-            b'q' => self.scan.byte().and_then(|key| self.memoize(u32::from(key))),
-            b'r' => self.scan.u32().and_then(|key| self.memoize(key)),
-            0x94 => self.memoize(self.memo.len() as u32),
-            // GET, BINGET, LONG_BINGET
-            b'g' => self.scan.number().and_then(|key| self.recall(key)),
-            b'h' => self.scan.byte().and_then(|key| self.recall(u32::from(key))),
-            b'j' => self.scan.u32().and_then(|key| self.recall(key)),
-
-            // GLOBAL, STACK_GLOBAL
-            b'c' => self.global().and_then(|id| self.push(id)),
-            0x93 => {
-                let name = self.pop()?;
-                let module = self.pop()?;
-                self.push_new(Value::Global { module, name })
-            }
-            // PERSID, BINPERSID
-            b'P' => {
-                let line = self.scan.line()?;
-                let id = self.text_id(line)?;
-                self.push_new(Value::Persistent(id))
-            }
-            b'Q' => {
-                let id = self.pop()?;
-                self.push_new(Value::Persistent(id))
-            }
-
-            // REDUCE, NEWOBJ; NEWOBJ_EX, whose keyword arguments are dropped; OBJ and INST of Python 2
-            b'R' | 0x81 => {
-                let args = self.pop()?;
-                let class = self.pop()?;
-                self.construct(class, args)
-            }
-            0x92 => {
-                self.pop()?;
-                let args = self.pop()?;
-                let class = self.pop()?;
-                self.construct(class, args)
-            }
-            b'o' => {
-                let mut items = self.to_mark()?;
-                if items.is_empty() {
-                    return Err(malformed("makes an object of no class"));
-                }
-                let class = items.remove(0);
-                let args = self.new_value(Value::Tuple(items))?;
-                self.construct(class, args)
-            }
-            b'i' => {
-                let class = self.global()?;
-                let items = self.to_mark()?;
-                let args = self.new_value(Value::Tuple(items))?;
-                self.construct(class, args)
-            }
-            // BUILD
-            b'b' => self.pop().and_then(|state| self.build(state)),
-
-            _ => Err(malformed(&format!("has the unknown opcode {opcode:#04x}"))),
+            Value::Persistent(id) => format!("<{}>", display(pickle, *id)),
+            Value::Object(object) => [object.class, object.args, object.state, object.contents]
+                .map(|id| display(pickle, id))
+                .join("|"),
         }
     }
 
-    fn new_value(&mut self, value: Value<'a>) -> Result<Id, LayoutError> {
-        if self.values.len() >= MAX_VALUES {
-            return Err(too_large("values"));
+    #[test]
+    fn opcodes_of_all_protocols_build_their_values() {
+        let cases: [(&[u8], &str); 32] = [
+            (b"\x80\x02}.", "{}"),
+            (b"\x80\x05\x95\x01\0\0\0\0\0\0\0N.", "_"),
+            (
+                b"(I3\nL-70000000000L\nI01\nF1.5\nV\xc3\xa9\nS'a'\nS\"b\"\nt.",
+                "(3, -70000000000, _, _, '\u{e9}', 'a', 'b')",
+            ),
+            (
+                b"(K\xffM\xff\xffJ\xff\xff\xff\xff\x8a\0\x8a\x01\x80\x8a\x02\xff\0t.",
+                "(255, 65535, -1, 0, -128, 255)",
+            ),
+            (b"\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f.", "9223372036854775807"),
+            (b"\x8a\x09\0\0\0\0\0\0\0\x80\0.", "_"),
+            (b"\x8b\x03\0\0\0\x01\x02\x03.", "197121"),
+            (b"(G12345678\x88\x89Nt.", "(_, _, _, _)"),
+            (
+                b"(\x8c\x01aX\x02\0\0\0bc\x8d\x01\0\0\0\0\0\0\0dU\x01eT\x01\0\0\0ft.",
+                "('a', 'bc', 'd', 'e', 'f')",
+            ),
+            (b"X\x01\0\0\0\xff.", "_"),
+            (
+                b"(C\x01aB\x01\0\0\0b\x8e\x01\0\0\0\0\0\0\0c\x96\x01\0\0\0\0\0\0\0d\x97\x98t.",
+                "(_, _, _, _, _)",
+            ),
+            (b"K\x01K\x02K\x03\x87.", "(1, 2, 3)"),
+            (b"K\x01K\x02\x86\x85.", "((1, 2))"),
+            (b").", "()"),
+            (b"]K\x01a(K\x02K\x03e.", "[1, 2, 3]"),
+            (b"(K\x01K\x02l.", "[1, 2]"),
+            (b"\x8f(K\x01\x90.", "[1]"),
+            (b"(K\x01\x91.", "[1]"),
+            (b"}K\x01K\x02s(K\x03K\x04u.", "{1: 2, 3: 4}"),
+            (b"(K\x01K\x02d.", "{1: 2}"),
+            (b"K\x01K\x020.", "1"),
+            (b"K\x01(K\x02K\x031.", "1"),
+            (b"K\x01(0.", "1"),
+            (b"(K\x012t.", "(1, 1)"),
+            (
+                b"(K\x01q\x05K\x02r\x06\0\0\0K\x03p7\nh\x05j\x06\0\0\0g7\nt.",
+                "(1, 2, 3, 1, 2, 3)",
+            ),
+            (b"(K\x01\x94K\x02\x94h\0h\x01t.", "(1, 2, 1, 2)"),
+            (b"cos\nsystem\n.", "os.system"),
+            (b"\x8c\x02os\x8c\x06system\x93.", "os.system"),
+            (b"(P12\nK\x01Qt.", "(<'12'>, <1>)"),
+            (b"cm\nC\n)\x81}K\x01K\x02sbK\x07K\x08s.", "m.C|()|{1: 2}|{7: 8}"),
+            (b"cm\nC\n)RK\x05a.", "m.C|()|_|[5]"),
+            (b"ccollections\nOrderedDict\n)RK\x01K\x02s.", "{1: 2}"),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(show(bytes), expected, "{}", bytes.escape_ascii());
         }
-        let id = Id(self.values.len() as u32);
-        self.values.push(value);
-        Ok(id)
+        assert_eq!(show(b"(K\x01im\nC\n."), "m.C|(1)|_|_");
+        assert_eq!(show(b"(cm\nC\nK\x01o."), "m.C|(1)|_|_");
+        assert_eq!(show(b"cm\nC\n)}\x92."), "m.C|()|_|_");
+        assert_eq!(show(b"\x82\x01."), "_");
     }
 
-    fn push(&mut self, id: Id) -> Result<(), LayoutError> {
-        if self.stack.len() >= MAX_STACK {
-            return Err(too_large("values on its stack"));
+    #[test]
+    fn calls_are_kept_and_never_made() {
+        let marker = tempfile::tempdir().unwrap();
+        let path = marker.path().join("called");
+        let touch = format!("touch {}", path.display());
+        let open = format!("open({:?}, 'w')", path.display().to_string());
+        for (module, name, argument) in [
+            ("os", "system", &touch),
+            ("posix", "system", &touch),
+            ("subprocess", "getoutput", &touch),
+            ("builtins", "eval", &open),
+            ("builtins", "exec", &open),
+        ] {
+            let call = format!("c{module}\n{name}\n(V{argument}\ntR.");
+            assert_eq!(show(call.as_bytes()), format!("{module}.{name}|('{argument}')|_|_"));
+            let instance = format!("(V{argument}\ni{module}\n{name}\n.");
+            assert_eq!(show(instance.as_bytes()), format!("{module}.{name}|('{argument}')|_|_"));
         }
-        self.stack.push(id);
-        Ok(())
+        assert!(!path.exists());
     }
 
-    fn push_new(&mut self, value: Value<'a>) -> Result<(), LayoutError> {
-        let id = self.new_value(value)?;
-        self.push(id)
-    }
-
-    /// The stack's height at the last mark: what lies below waits for that mark's own opcode.
-    fn floor(&self) -> usize {
-        self.marks.last().copied().unwrap_or(0)
-    }
-
-    fn top(&self) -> Result<Id, LayoutError> {
-        let above = self.stack.get(self.floor()..).unwrap_or_default();
-        above
-            .last()
-            .copied()
-            .ok_or_else(|| malformed("takes from an empty stack"))
-    }
-
-    fn pop(&mut self) -> Result<Id, LayoutError> {
-        let id = self.top()?;
-        self.stack.pop();
-        Ok(id)
-    }
-
-    fn pop_many(&mut self, count: usize) -> Result<Vec<Id>, LayoutError> {
-        let at = self.stack.len().checked_sub(count).filter(|&at| at >= self.floor());
-        let at = at.ok_or_else(|| malformed("takes from an empty stack"))?;
-        Ok(self.stack.drain(at..).collect())
-    }
-
-    fn mark(&mut self) -> Result<(), LayoutError> {
-        if self.marks.len() >= MAX_STACK {
-            return Err(too_large("marks"));
-        }
-        self.marks.push(self.stack.len());
-        Ok(())
-    }
-
-    /// Takes the last mark and everything above it.
-    fn to_mark(&mut self) -> Result<Vec<Id>, LayoutError> {
-        let mark = self.marks.pop().ok_or_else(|| malformed("lacks a mark"))?;
-        Ok(self.stack.drain(mark.min(self.stack.len())..).collect())
-    }
-
-    fn int(&mut self, int: i64) -> Result<(), LayoutError> {
-        self.push_new(Value::Int(int))
-    }
-
-    /// An integer of `len` little-endian bytes in two's complement.
-    fn long(&mut self, len: u64) -> Result<(), LayoutError> {
-        let bytes = self.scan.take(len)?;
-        let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
-        let mut wide = [if negative { 0xff } else { 0 }; 8];
-        match wide.get_mut(..bytes.len()) {
-            Some(low) => {
-                low.copy_from_slice(bytes);
-                self.int(i64::from_le_bytes(wide))
-            }
-            None => self.push(OTHER),
-        }
-    }
-
-    fn bytes(&mut self, len: u64) -> Result<(), LayoutError> {
-        self.scan.take(len)?;
-        self.push(OTHER)
-    }
-
-    fn text(&mut self, len: u64) -> Result<(), LayoutError> {
-        let bytes = self.scan.take(len)?;
-        self.text_value(bytes)
-    }
-
-    fn text_value(&mut self, bytes: &'a [u8]) -> Result<(), LayoutError> {
-        let id = self.text_id(bytes)?;
-        self.push(id)
-    }
-
-    /// Text that is not UTF-8 (lone surrogates, bytes of Python 2) names nothing and is inert.
-    fn text_id(&mut self, bytes: &'a [u8]) -> Result<Id, LayoutError> {
-        match str::from_utf8(bytes) {
-            Ok(text) => self.new_value(Value::Text(text)),
-            Err(_) => Ok(OTHER),
-        }
-    }
-
-    fn global(&mut self) -> Result<Id, LayoutError> {
-        let module = self.scan.line().and_then(|line| self.text_id(line))?;
-        let name = self.scan.line().and_then(|line| self.text_id(line))?;
-        self.new_value(Value::Global { module, name })
-    }
-
-    fn memoize(&mut self, key: u32) -> Result<(), LayoutError> {
-        if self.memo.len() >= MAX_VALUES {
-            return Err(too_large("memo entries"));
-        }
-        let id = self.top()?;
-        self.memo.insert(key, id);
-        Ok(())
-    }
-
-    fn recall(&mut self, key: u32) -> Result<(), LayoutError> {
-        match self.memo.get(&key) {
-            Some(&id) => self.push(id),
-            None => Err(malformed("recalls what it never memoised")),
+    #[test]
+    fn what_is_no_pickle_is_malformed() {
+        let cases: [&[u8]; 25] = [
+            b"",
+            b".",
+            b"N",
+            b"0.",
+            b"\x80\x06N.",
+            b"\xff.",
+            b"?N.",
+            b"t.",
+            b"1.",
+            b"2.",
+            b"\x85.",
+            b"K\x01\x86.",
+            b"K\x01(\x85.",
+            b"K\x01(R.",
+            b"h\0.",
+            b"gx\n.",
+            b"q\0.",
+            b"(N(.",
+            b"(K\x01d.",
+            b"NK\x01a.",
+            b"]K\x01K\x02s.",
+            b"(o.",
+            b"Sabc\n.",
+            b"cos\n.",
+            b"\x95\0.",
+        ];
+        for bytes in cases {
+            let error = refused(bytes);
+            assert!(
+                matches!(error, LayoutError::Malformed { .. }),
+                "{}: {error}",
+                bytes.escape_ascii()
+            );
         }
     }
 
-    fn value(&self, id: Id) -> &Value<'a> {
-        self.values.get(id.index()).unwrap_or(&Value::Other)
-    }
-
-    fn construct(&mut self, class: Id, args: Id) -> Result<(), LayoutError> {
-        let is_text = |id, expected| matches!(self.value(id), Value::Text(text) if *text == expected);
-        let is_ordered_dict = matches!(*self.value(class), Value::Global { module, name }
-            if is_text(module, "collections") && is_text(name, "OrderedDict"));
-        let no_args = matches!(self.value(args), Value::Tuple(args) if args.is_empty());
-        if is_ordered_dict && no_args {
-            return self.push_new(Value::Dict(Vec::new()));
+    #[test]
+    fn lengths_beyond_the_pickle_are_refused_unallocated() {
+        for opcode in [
+            b"X\xff\xff\xff\xffab.".as_slice(),
+            b"B\xff\xff\xff\x7f",
+            b"\x8b\xff\xff\xff\xff.",
+            b"\x8c\x09a.",
+        ] {
+            assert!(matches!(refused(opcode), LayoutError::Malformed { .. }));
         }
-        self.push_new(Value::Object(Object {
-            class,
-            args,
-            state: OTHER,
-            contents: OTHER,
-        }))
-    }
-
-    /// Only objects keep their state: what an ordered dict carries besides its items holds no tensors.
-    fn build(&mut self, state: Id) -> Result<(), LayoutError> {
-        let id = self.top()?;
-        if let Some(Value::Object(object)) = self.values.get_mut(id.index()) {
-            object.state = state;
+        for opcode in [0x8d, 0x8e, 0x96] {
+            let mut bytes = vec![opcode];
+            bytes.extend(u64::MAX.to_le_bytes());
+            bytes.extend(b"abc.");
+            assert!(matches!(refused(&bytes), LayoutError::Malformed { .. }));
         }
-        Ok(())
     }
 
-    fn extend(&mut self, new: Vec<Id>) -> Result<(), LayoutError> {
-        match self.container(Value::List(Vec::new()))? {
-            Value::List(items) => items.extend(new),
-            _ => return Err(malformed("appends to something that is no list")),
+    #[test]
+    fn values_stack_marks_and_memo_are_bounded() {
+        let memo: Vec<u8> = (0..=MAX_VALUES as u32)
+            .flat_map(|key| [b"r".as_slice(), &key.to_le_bytes()].concat())
+            .collect();
+        for flood in [
+            b")0".repeat(MAX_VALUES),
+            b"N".repeat(MAX_STACK + 1),
+            b"(".repeat(MAX_STACK + 1),
+            [b"N".as_slice(), &memo].concat(),
+        ] {
+            let error = refused(&flood);
+            assert!(matches!(error, LayoutError::TooLarge { .. }), "{error}");
         }
-        Ok(())
     }
 
-    fn set_items(&mut self, new: Vec<(Id, Id)>) -> Result<(), LayoutError> {
-        match self.container(Value::Dict(Vec::new()))? {
-            Value::Dict(pairs) => pairs.extend(new),
-            _ => return Err(malformed("sets items of something that is no dict")),
+    #[test]
+    fn depth_and_cycles_cost_no_recursion() {
+        let depth = 1_000_000;
+        let nested = [b"(".repeat(depth), b"l".repeat(depth), b".".to_vec()].concat();
+        assert_eq!(parse(&nested).len(), depth + 1);
+
+        let cycle = parse(b"]\x94h\0a.");
+        assert_eq!(cycle.sequence(cycle.root()), [cycle.root()]);
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        let whole = b"\x80\x04(cos\nsystem\nV1\ntq\0}h\0K\x05sX\x02\0\0\0abI3\n\x85\x86.";
+        parse(whole);
+        for len in 0..whole.len() {
+            refused(&whole[..len]);
         }
-        Ok(())
     }
 
-    /// The value on top of the stack, or for an object its contents, which start out as `empty`.
-    fn container(&mut self, empty: Value<'a>) -> Result<&mut Value<'a>, LayoutError> {
-        let mut id = self.top()?;
-        if let Value::Object(object) = *self.value(id) {
-            let owner = id;
-            id = object.contents;
-            if id == OTHER {
-                id = self.new_value(empty)?;
-                if let Some(Value::Object(object)) = self.values.get_mut(owner.index()) {
-                    object.contents = id;
-                }
-            }
+    #[test]
+    fn random_programs_do_no_harm() {
+        let opcodes = b"(.012FIJKLMNPQRSTUVXabcdeghijlopqrstu})]\x80\x81\x82\x83\x84\x85\x86\x87\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f\x90\x91\x92\x93\x94\x95\x96\x97\x98\0\x01\x02\n";
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut random = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as usize
+        };
+        let mut accepted = 0;
+        for _ in 0..200_000 {
+            // Something to work on, so that not every program dies of an empty stack.
+            let mut program = b"\x8c\x01m\x94\x8c\x01C\x94\x93\x94)]}(".to_vec();
+            program.extend((0..random() % 24).map(|_| opcodes[random() % opcodes.len()]));
+            program.push(b'.');
+            accepted += usize::from(Pickle::parse(&program).is_ok());
         }
-        self.values
-            .get_mut(id.index())
-            .ok_or_else(|| malformed("is inconsistent"))
-    }
-}
-
-fn pairs(items: Vec<Id>) -> Result<Vec<(Id, Id)>, LayoutError> {
-    let (pairs, rest) = items.as_chunks::<2>();
-    match rest {
-        [] => Ok(pairs.iter().map(|&[key, value]| (key, value)).collect()),
-        _ => Err(malformed("has a key without a value")),
+        assert!((1..200_000).contains(&accepted), "{accepted}");
     }
 }

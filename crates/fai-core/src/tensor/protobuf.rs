@@ -148,3 +148,91 @@ impl<'a> Walker<'a> {
         self.window.get(offset).copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(bytes: &[u8]) -> Result<Vec<Field>, LayoutError> {
+        let source = bytes.to_vec();
+        let mut walker = Walker::new(&source, Format::Onnx);
+        let mut message = 0..source.len() as u64;
+        let mut fields = Vec::new();
+        while let Some(field) = walker.field(&mut message)? {
+            fields.push(field);
+        }
+        Ok(fields)
+    }
+
+    #[test]
+    fn fields_of_all_wire_types_are_read() {
+        let bytes = b"\x08\x96\x01\x12\x03abc\x19\0\0\0\0\0\0\0\0\x25\0\0\0\0\xf8\xff\xff\xff\x0f\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
+        let found = fields(bytes).unwrap();
+        let expected = [
+            (1, Payload::Varint(150)),
+            (2, Payload::Bytes(5..8)),
+            (3, Payload::Fixed),
+            (4, Payload::Fixed),
+            ((1 << 29) - 1, Payload::Varint(u64::MAX)),
+        ]
+        .map(|(number, payload)| Field { number, payload });
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn fields_far_apart_are_read() {
+        let mut bytes = b"\x12\x90\x4e".to_vec();
+        bytes.resize(bytes.len() + 10_000, 0xff);
+        bytes.extend(b"\x18\x05");
+        let found = fields(&bytes).unwrap();
+        assert_eq!(found.last().map(|field| &field.payload), Some(&Payload::Varint(5)));
+    }
+
+    #[test]
+    fn what_is_no_field_is_malformed() {
+        let cases: [&[u8]; 6] = [
+            b"\0",
+            b"\x0b",
+            b"\x0c",
+            b"\x0e\0",
+            b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02",
+            b"\x80\x80\x80\x80\x10\0",
+        ];
+        for bytes in cases {
+            let error = fields(bytes).unwrap_err();
+            assert!(
+                matches!(error, LayoutError::Malformed { .. }),
+                "{}: {error}",
+                bytes.escape_ascii()
+            );
+        }
+    }
+
+    #[test]
+    fn fields_beyond_their_message_are_out_of_bounds() {
+        let cases: [&[u8]; 6] = [
+            b"\x08",
+            b"\x08\x80",
+            b"\x12\x01",
+            b"\x19\0\0\0\0\0\0\0",
+            b"\x25\0\0\0",
+            b"\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+        ];
+        for bytes in cases {
+            let error = fields(bytes).unwrap_err();
+            assert!(
+                matches!(error, LayoutError::OutOfBounds { .. }),
+                "{}: {error}",
+                bytes.escape_ascii()
+            );
+        }
+    }
+
+    #[test]
+    fn structure_is_bounded() {
+        let many = [8, 1].repeat(MAX_FIELDS as usize + 1);
+        assert!(matches!(fields(&many), Err(LayoutError::TooLarge { .. })));
+        let wide = b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\x01".repeat(MAX_HEADER as usize / 10 + 1);
+        assert!(matches!(fields(&wide), Err(LayoutError::TooLarge { .. })));
+    }
+}
