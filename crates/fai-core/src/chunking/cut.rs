@@ -48,7 +48,6 @@ impl<'a> Chunker<'a> {
     /// # Errors
     /// When reading fails; `UnexpectedEof` when the source became shorter.
     pub fn next(&mut self, mut buffer: Vec<u8>) -> io::Result<Option<Chunk>> {
-        buffer.clear();
         let Some(span) = self.spans.front_mut() else {
             return Ok(None);
         };
@@ -56,6 +55,7 @@ impl<'a> Chunker<'a> {
             Span::Steps { range, element } => {
                 let left = range.end - range.start;
                 let len = if left < STEP + OWN_CHUNK { left } else { STEP };
+                // Not cleared first: filling with zeros what is read over next would cost as much as reading it.
                 buffer.resize(len as usize, 0);
                 self.source.read_exact_at(&mut buffer, range.start)?;
                 let chunk = Chunk {
@@ -72,6 +72,7 @@ impl<'a> Chunker<'a> {
                 refill(&mut self.window, &mut self.used, self.source, offset, left)?;
                 let ahead = self.window.get(self.used..).unwrap_or_default();
                 let len = content_cut(ahead);
+                buffer.clear();
                 buffer.extend_from_slice(ahead.get(..len).unwrap_or(ahead));
                 self.used += len;
                 range.start += buffer.len() as u64;

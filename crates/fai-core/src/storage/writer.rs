@@ -2,7 +2,7 @@
 //! renamed to its final name. Nothing under a final name is ever incomplete.
 
 use std::fs::{File, Permissions};
-use std::io::Write;
+use std::io::{IoSlice, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -65,7 +65,7 @@ impl PackWriter {
             });
         }
         let file = locked_temporary(incoming)?;
-        let mut buffer = Vec::with_capacity(BUFFER + BUFFER / 4);
+        let mut buffer = Vec::with_capacity(BUFFER);
         buffer.extend_from_slice(&HEADER);
         Ok(Self {
             file,
@@ -113,7 +113,7 @@ impl PackWriter {
         let (footer, name) = encode_footer(self.len, &self.entries);
         self.buffer.extend_from_slice(&footer);
         self.len += footer.len() as u64;
-        self.flush()?;
+        self.flush(&[])?;
         Ok(WrittenPack {
             file: self.file,
             name,
@@ -122,12 +122,22 @@ impl PackWriter {
         })
     }
 
-    fn flush(&mut self) -> Result<(), StorageError> {
+    /// Writes what was collected and then `payload`, without copying the payload together first.
+    fn flush(&mut self, payload: &[u8]) -> Result<(), StorageError> {
         let path = self.file.path().to_owned();
-        self.file
-            .as_file_mut()
-            .write_all(&self.buffer)
-            .map_err(StorageError::io("write", &path))?;
+        let file = self.file.as_file_mut();
+        let mut write = || {
+            let both = &mut [IoSlice::new(&self.buffer), IoSlice::new(payload)];
+            let written = file.write_vectored(both)?;
+            match written.checked_sub(self.buffer.len()) {
+                Some(of_payload) => file.write_all(payload.get(of_payload..).unwrap_or_default()),
+                None => {
+                    file.write_all(self.buffer.get(written..).unwrap_or_default())?;
+                    file.write_all(payload)
+                }
+            }
+        };
+        write().map_err(StorageError::io("write", &path))?;
         self.buffer.clear();
         Ok(())
     }
