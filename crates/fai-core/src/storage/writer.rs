@@ -87,12 +87,11 @@ impl PackWriter {
         });
         self.len += header.record_len();
         header.write(&mut self.buffer);
-        self.buffer.extend_from_slice(payload);
-        if self.buffer.len() >= BUFFER {
-            self.flush()
-        } else {
-            Ok(())
+        if self.buffer.len() + payload.len() < BUFFER {
+            self.buffer.extend_from_slice(payload);
+            return Ok(());
         }
+        self.flush(payload)
     }
 
     /// True when the next record should go to a new pack.
