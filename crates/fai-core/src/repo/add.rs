@@ -14,7 +14,7 @@ use crate::chunking::plan;
 use crate::database::{CachedStat, FileRecord, Staged, TensorRecord};
 use crate::object::{FileId, Id, RepoPath};
 use crate::storage::{Feeder, FileSummary, IngestError};
-use crate::tensor::{FileSource, detect};
+use crate::tensor::{FileSource, ReadAt, detect};
 
 /// How often a file that changes while it is read is tried again.
 const ATTEMPTS: usize = 3;
@@ -69,15 +69,18 @@ impl Repository {
         self.need_worktree("add")?;
         let _shared = lock(&self.directory.join("lock"), true)?;
         let recorded = self.file_system_clock()?;
-        let walk = self.walk(paths, options.force)?;
+        let mut walk = self.walk(paths, options.force)?;
         let (expected, _) = self.expected()?;
+        let (hidden, removed) = self.unmet(paths, &expected, &walk.files);
+        walk.files.extend(hidden);
+        let (symlinks, refused) = (walk.symlinks, walk.refused);
         let mut report = AddReport {
-            symlinks: walk.symlinks,
-            refused: walk.refused,
+            removed,
+            symlinks,
+            refused,
             ..AddReport::default()
         };
-        report.removed = self.gone(paths, &expected, &walk.files);
-        self.check_named(paths, &walk.files, &report, &expected)?;
+        self.check_named(paths, &walk.files, &report)?;
 
         let cache = self.database().stat_cache()?;
         let (unchanged, to_read): (Vec<_>, Vec<_>) =
@@ -102,30 +105,20 @@ impl Repository {
         Ok(report)
     }
 
-    /// Tracked files within `scopes` that the walk did not meet and that are not there.
-    fn gone(&self, scopes: &[RepoPath], expected: &Snapshot, found: &[Found]) -> Vec<RepoPath> {
-        let present: BTreeSet<&RepoPath> = found.iter().map(|found| &found.path).collect();
-        let wanted = |path: &RepoPath| scopes.is_empty() || scopes.iter().any(|scope| path.is_within(scope));
-        let root = self.worktree.clone().unwrap_or_default();
-        let missing = |path: &RepoPath| {
-            let metadata = path.below(&root).symlink_metadata();
-            metadata.is_err_and(|error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory))
-        };
-        expected
+    /// Tracked files within `scopes` that the walk did not meet: those that are there (an ignore rule hides them) and
+    /// those that are gone.
+    fn unmet(&self, scopes: &[RepoPath], expected: &Snapshot, found: &[Found]) -> (Vec<Found>, Vec<RepoPath>) {
+        let met: BTreeSet<&RepoPath> = found.iter().map(|found| &found.path).collect();
+        let wanted = |path: &RepoPath| scopes.iter().any(|scope| path.is_within(scope));
+        let unmet: Vec<&RepoPath> = expected
             .keys()
-            .filter(|path| !present.contains(path) && wanted(path) && missing(path))
-            .cloned()
-            .collect()
+            .filter(|path| !met.contains(path) && wanted(path))
+            .collect();
+        self.look_at(&unmet)
     }
 
     /// Every named path must stand for something: a file met, a tracked file that is gone, a folder.
-    fn check_named(
-        &self,
-        paths: &[RepoPath],
-        found: &[Found],
-        report: &AddReport,
-        expected: &Snapshot,
-    ) -> Result<(), Error> {
+    fn check_named(&self, paths: &[RepoPath], found: &[Found], report: &AddReport) -> Result<(), Error> {
         let root = self.worktree.clone().unwrap_or_default();
         let mut ignored = Vec::new();
         for path in paths {
@@ -139,7 +132,6 @@ impl Repository {
             }
             match path.below(&root).symlink_metadata() {
                 Err(_) => return Err(Error::NoSuchPath(PathBuf::from(path.as_str()))),
-                Ok(metadata) if metadata.is_file() && expected.contains_key(path) => {}
                 Ok(metadata) if metadata.is_file() => ignored.push(path.clone()),
                 Ok(metadata) if metadata.is_dir() => {}
                 Ok(_) => {
@@ -207,7 +199,7 @@ impl Repository {
                 .ok()
                 .and_then(Option::as_ref)
                 .map(|layout| layout.regions());
-            let spans = plan(before.len(), &regions.unwrap_or_default());
+            let spans = plan(source.len(), &regions.unwrap_or_default());
             let content = match feeder.chunks(&source, spans) {
                 Ok(content) => content,
                 Err(IngestError::Source(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {

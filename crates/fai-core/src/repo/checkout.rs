@@ -253,7 +253,9 @@ impl Repository {
         gone: &[RepoPath],
         progress: &dyn Progress,
     ) -> Result<Vec<(RepoPath, FileStat)>, Error> {
-        let prepared = self.prepare(targets, &self.directory.join("tmp"), progress)?;
+        let temporary = self.directory.join("tmp");
+        discard_leftovers(&temporary)?;
+        let prepared = self.prepare(targets, &temporary, progress)?;
         for path in gone {
             remove_file(root, path)?;
         }
@@ -292,6 +294,19 @@ impl Repository {
             Ok(())
         })
     }
+}
+
+/// Removes what a killed checkout left aside. The caller holds the lock under which such files are written, so
+/// nobody needs them any more.
+fn discard_leftovers(temporary: &Path) -> Result<(), Error> {
+    let listing = std::fs::read_dir(temporary).map_err(Error::io("list", temporary))?;
+    for entry in listing {
+        let path = entry.map_err(Error::io("list", temporary))?.path();
+        if path.file_name().is_some_and(|name| name != "clock") {
+            std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Paths at which two snapshots differ.

@@ -1,6 +1,7 @@
 //! `status`: what is staged, what differs in the worktree, what is unknown there.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -96,7 +97,8 @@ impl Repository {
         self.modified(expected, found.iter().collect(), &super::Silent)
     }
 
-    /// Stats paths one by one: what is there, and what is not.
+    /// Stats paths one by one: which are regular files, and which are not there or something else. A path that may
+    /// not be looked at is neither.
     pub(super) fn look_at(&self, paths: &[&RepoPath]) -> (Vec<Found>, Vec<RepoPath>) {
         let root = self.worktree.clone().unwrap_or_default();
         let (mut found, mut missing) = (Vec::new(), Vec::new());
@@ -113,7 +115,11 @@ impl Repository {
                         executable,
                     });
                 }
-                _ => missing.push((*path).clone()),
+                Ok(_) => missing.push((*path).clone()),
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                    missing.push((*path).clone());
+                }
+                Err(_) => {}
             }
         }
         (found, missing)
@@ -204,7 +210,7 @@ impl Repository {
         let content = self.store.get::<Manifest>(entry.file)?.content;
         match hash_file(path, progress) {
             Ok((_, found)) => Ok(found == content),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(Error::io("read", path)(error)),
         }
     }
