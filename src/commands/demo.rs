@@ -85,10 +85,7 @@ impl Args {
             message: Some(message.to_owned()),
             author: Some(Author { name: "FAI demo".into(), email: String::new() }),
             time: context.now()?,
-            amend: false,
-            params: Default::default(),
-            metrics: Default::default(),
-            labels: Vec::new(),
+            ..CommitRequest::default()
         };
         let commit = repository.commit(&request)?;
         for file in &report.files {

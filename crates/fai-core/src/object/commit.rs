@@ -24,8 +24,8 @@ pub struct Author {
     pub email: String,
 }
 
-/// A moment and the zone of the clock that told it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A moment and the zone of the clock that told it; by default 1970-01-01 00:00 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Time {
     /// Seconds since 1970-01-01 00:00 UTC.
     pub seconds: i64,

@@ -9,7 +9,7 @@ use crate::database::{Operation, Staged};
 use crate::object::{Author, Commit, CommitId, Id, Kind, Object, RepoPath, Time, TreeId, Value};
 
 /// What to commit, by whom and when.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct CommitRequest {
     /// Why. With `amend`, `None` keeps the message.
     pub message: Option<String>,
