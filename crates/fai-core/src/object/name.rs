@@ -62,6 +62,10 @@ pub fn fold_name(name: &str) -> String {
 /// `.fai` and `.git`, however a file system might be led to them: other case, characters that HFS+ ignores,
 /// NTFS short names (`GIT~1`) and NTFS streams (`.git::$INDEX_ALLOCATION`).
 fn is_private(name: &str) -> bool {
+    // Cheap first: an ASCII name that begins otherwise is none of these.
+    if name.is_ascii() && !matches!(name.as_bytes().first(), Some(b'.' | b'f' | b'F' | b'g' | b'G')) {
+        return false;
+    }
     let visible: String = name.chars().filter(|c| !is_ignorable(*c)).collect();
     let folded = fold_name(&visible);
     let base = folded

@@ -82,13 +82,12 @@ impl Tree {
     /// When a name is refused, or two names are the same on some operating system.
     pub fn new(mut entries: Vec<TreeEntry>) -> Result<Self, DecodeError> {
         entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        let mut folded = HashSet::with_capacity(entries.len());
         for entry in &entries {
             check_name(&entry.name).map_err(|error| DecodeError::invalid("tree", error.to_string()))?;
-            if !folded.insert(fold_name(&entry.name)) {
-                let reason = format!("{:?} and a sibling are the same name on some systems", entry.name);
-                return Err(DecodeError::invalid("tree", reason));
-            }
+        }
+        if let Some(name) = colliding(&entries) {
+            let reason = format!("{name:?} and a sibling are the same name on some systems");
+            return Err(DecodeError::invalid("tree", reason));
         }
         let sum = entries.iter().try_fold(0u64, |sum, entry| sum.checked_add(entry.size));
         sum.ok_or_else(|| DecodeError::invalid("tree", "sizes that overflow"))?;
@@ -118,6 +117,23 @@ impl Tree {
     pub fn size(&self) -> u64 {
         self.entries.iter().map(|entry| entry.size).sum()
     }
+}
+
+/// A name that another of the sorted `entries` equals when folded.
+fn colliding(entries: &[TreeEntry]) -> Option<&str> {
+    // Names that folding leaves as they are collide only when they are equal, and equal ones are neighbours.
+    let is_folded = |name: &str| name.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+    if entries.iter().all(|entry| is_folded(&entry.name)) {
+        let pair = entries
+            .windows(2)
+            .find(|pair| matches!(pair, [one, other] if one.name == other.name));
+        return pair.and_then(<[_]>::first).map(|entry| entry.name.as_str());
+    }
+    let mut folded = HashSet::with_capacity(entries.len());
+    entries
+        .iter()
+        .find(|entry| !folded.insert(fold_name(&entry.name)))
+        .map(|entry| entry.name.as_str())
 }
 
 impl Object for Tree {

@@ -8,7 +8,8 @@ use super::describe::describe_layout;
 use super::durable::lock;
 use super::progress::{Event, Progress};
 use super::snapshot::{Entry, Snapshot};
-use super::worktree::{Found, file_stat, is_executable, open_regular};
+use super::walk::Found;
+use super::worktree::{file_stat, is_executable, open_regular};
 use super::{Error, Repository};
 use crate::chunking::plan;
 use crate::database::{CachedStat, FileRecord, Staged, TensorRecord};
@@ -80,7 +81,7 @@ impl Repository {
             refused,
             ..AddReport::default()
         };
-        self.check_named(paths, &walk.files, &report)?;
+        self.check_named(paths, &walk.files, &walk.excluded, &report)?;
 
         let cache = self.database().stat_cache()?;
         let (unchanged, to_read): (Vec<_>, Vec<_>) =
@@ -118,7 +119,13 @@ impl Repository {
     }
 
     /// Every named path must stand for something: a file met, a tracked file that is gone, a folder.
-    fn check_named(&self, paths: &[RepoPath], found: &[Found], report: &AddReport) -> Result<(), Error> {
+    fn check_named(
+        &self,
+        paths: &[RepoPath],
+        found: &[Found],
+        excluded: &[RepoPath],
+        report: &AddReport,
+    ) -> Result<(), Error> {
         let root = self.worktree.clone().unwrap_or_default();
         let mut ignored = Vec::new();
         for path in paths {
@@ -132,7 +139,7 @@ impl Repository {
             }
             match path.below(&root).symlink_metadata() {
                 Err(_) => return Err(Error::NoSuchPath(PathBuf::from(path.as_str()))),
-                Ok(metadata) if metadata.is_file() => ignored.push(path.clone()),
+                Ok(_) if excluded.iter().any(|excluded| path.is_within(excluded)) => ignored.push(path.clone()),
                 Ok(metadata) if metadata.is_dir() => {}
                 Ok(_) => {
                     let wanted = "a regular file or a folder";

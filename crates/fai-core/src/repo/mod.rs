@@ -25,6 +25,7 @@ mod revision;
 mod snapshot;
 mod status;
 mod store;
+mod walk;
 mod worktree;
 
 use std::path::{Path, PathBuf};

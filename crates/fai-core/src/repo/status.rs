@@ -1,13 +1,14 @@
 //! `status`: what is staged, what differs in the worktree, what is unknown there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::ErrorKind;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::progress::{Event, Progress};
 use super::snapshot::{Entry, Snapshot, overlay};
-use super::worktree::{Found, Walk, hash_file};
+use super::walk::{Found, Walk};
+use super::worktree::hash_file;
 use super::{Error, Head, Repository};
 use crate::database::{CachedStat, Staged};
 use crate::object::{CommitId, Manifest, RepoPath};
@@ -52,31 +53,33 @@ impl Repository {
     pub fn status(&self, progress: &dyn Progress) -> Result<Status, Error> {
         self.need_worktree("status")?;
         let (head, commit) = (self.head()?, self.head_commit()?);
-        let committed = self.snapshot(commit)?;
-        let staging = self.database().staging()?;
+        // The walk waits for the file system, the rest for the database: they go on side by side.
+        let (walk, known) = std::thread::scope(|scope| {
+            let walk = scope.spawn(|| self.walk(&[], false));
+            let known = self.committed_and_staged(commit);
+            (
+                walk.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                known,
+            )
+        });
+        let (walk, (committed, staging, cache)) = (walk?, known?);
         let staged = staged_changes(&committed, &staging);
         let mut expected = committed;
         overlay(&mut expected, &staging);
 
-        let walk = self.walk(&[], false)?;
-        let mut found: BTreeMap<&RepoPath, &Found> = BTreeMap::new();
-        for file in &walk.files {
-            found.insert(&file.path, file);
-        }
-        let untracked = found
-            .keys()
-            .filter(|path| !expected.contains_key(**path))
-            .map(|path| (*path).clone())
-            .collect();
-        let unseen: Vec<&RepoPath> = expected.keys().filter(|path| !found.contains_key(*path)).collect();
+        let Sides {
+            mut both,
+            untracked,
+            unmet,
+        } = join(&walk.files, &expected);
         // Tracked files that an ignore rule hides are looked at one by one.
-        let (hidden, deleted) = self.look_at(&unseen);
-        let candidates = found
-            .values()
-            .copied()
-            .filter(|file| expected.contains_key(&file.path))
-            .chain(&hidden);
-        let modified = self.modified(&expected, candidates.collect(), progress)?;
+        let (hidden, deleted) = self.look_at(&unmet);
+        both.extend(
+            hidden
+                .iter()
+                .filter_map(|file| Some((file, *expected.get(&file.path)?))),
+        );
+        let modified = self.modified(&cache, both, progress)?;
         let Walk { symlinks, refused, .. } = walk;
         Ok(Status {
             head,
@@ -94,7 +97,8 @@ impl Repository {
     pub(super) fn changed_locally(&self, expected: &Snapshot) -> Result<Vec<RepoPath>, Error> {
         let paths: Vec<&RepoPath> = expected.keys().collect();
         let (found, _) = self.look_at(&paths);
-        self.modified(expected, found.iter().collect(), &super::Silent)
+        let pairs = found.iter().filter_map(|file| Some((file, *expected.get(&file.path)?)));
+        self.modified(&self.stat_cache()?, pairs.collect(), &super::Silent)
     }
 
     /// Stats paths one by one: which are regular files, and which are not there or something else. A path that may
@@ -125,25 +129,29 @@ impl Repository {
         (found, missing)
     }
 
-    /// The files that differ from what `expected` says of them; the stat cache learns of those that do not.
+    fn committed_and_staged(&self, commit: Option<CommitId>) -> Result<(Snapshot, Staging, StatCache), Error> {
+        Ok((self.snapshot(commit)?, self.database().staging()?, self.stat_cache()?))
+    }
+
+    pub(super) fn stat_cache(&self) -> Result<StatCache, Error> {
+        Ok(self.database().stat_cache()?)
+    }
+
+    /// The files that differ from their entries; the stat cache learns of those that were read and do not.
     fn modified(
         &self,
-        expected: &Snapshot,
-        files: Vec<&Found>,
+        cache: &StatCache,
+        files: Vec<(&Found, Entry)>,
         progress: &dyn Progress,
     ) -> Result<Vec<RepoPath>, Error> {
-        let cache = self.database().stat_cache()?;
         let (mut modified, mut unsure) = (Vec::new(), Vec::new());
-        for file in files {
-            let Some(entry) = expected.get(&file.path) else {
-                continue;
-            };
+        for (file, entry) in files {
             let cached = cache.get(file.path.as_str()).filter(|cached| cached.proves(&file.stat));
             let same = cached.map(|cached| cached.file == entry.file);
             if file.stat.size != entry.size || file.executable != entry.executable || same == Some(false) {
                 modified.push(file.path.clone());
             } else if same.is_none() {
-                unsure.push((file, *entry));
+                unsure.push((file, entry));
             }
         }
         if !unsure.is_empty() {
@@ -153,8 +161,8 @@ impl Repository {
                 bytes,
             });
             self.compare_contents(&unsure, &mut modified, progress)?;
-            modified.sort();
         }
+        modified.sort();
         Ok(modified)
     }
 
@@ -216,8 +224,39 @@ impl Repository {
     }
 }
 
+type Staging = BTreeMap<RepoPath, Staged>;
+type StatCache = HashMap<String, CachedStat>;
+
+/// Files of the worktree beside what is expected there.
+struct Sides<'a> {
+    both: Vec<(&'a Found, Entry)>,
+    untracked: Vec<RepoPath>,
+    unmet: Vec<&'a RepoPath>,
+}
+
+/// Walks two sorted lists side by side.
+fn join<'a>(found: &'a [Found], expected: &'a Snapshot) -> Sides<'a> {
+    let mut sides = Sides {
+        both: Vec::new(),
+        untracked: Vec::new(),
+        unmet: Vec::new(),
+    };
+    let mut expected = expected.iter().peekable();
+    for file in found {
+        while let Some((path, _)) = expected.next_if(|(path, _)| **path < file.path) {
+            sides.unmet.push(path);
+        }
+        match expected.next_if(|(path, _)| **path == file.path) {
+            Some((_, entry)) => sides.both.push((file, *entry)),
+            None => sides.untracked.push(file.path.clone()),
+        }
+    }
+    sides.unmet.extend(expected.map(|(path, _)| path));
+    sides
+}
+
 /// What `staging` changes against what is committed. An entry that restores what is committed changes nothing.
-pub(super) fn staged_changes(committed: &Snapshot, staging: &BTreeMap<RepoPath, Staged>) -> Vec<StatusEntry> {
+pub(super) fn staged_changes(committed: &Snapshot, staging: &Staging) -> Vec<StatusEntry> {
     let change = |(path, staged): (&RepoPath, &Staged)| {
         let before = committed.get(path);
         let (change, entry) = match (*staged, before) {

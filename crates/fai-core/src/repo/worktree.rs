@@ -1,38 +1,14 @@
-//! The worktree: which files are there, what the operating system says of them, and what it can prove.
+//! Single files of the worktree: naming, looking at, opening and hashing them. Walking through it is in `walk.rs`.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
-use ignore::WalkBuilder;
-
 use super::progress::{Event, Progress};
 use super::{Error, Repository};
 use crate::database::FileStat;
 use crate::object::{ContentHash, Hash, PathError, RepoPath};
-
-/// The file with ignore rules, in gitignore's language.
-pub(super) const IGNORE_FILE: &str = ".faiignore";
-
-/// A file found in the worktree.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
-    pub path: RepoPath,
-    pub stat: FileStat,
-    pub executable: bool,
-}
-
-/// What a walk through the worktree met.
-#[derive(Debug, Default)]
-pub(super) struct Walk {
-    /// Regular files, sorted by path.
-    pub files: Vec<Found>,
-    /// Symbolic links, which are skipped.
-    pub symlinks: Vec<RepoPath>,
-    /// Names that no repository can hold, and folders that cannot be read.
-    pub refused: Vec<Error>,
-}
 
 /// What a stat says.
 pub(super) fn file_stat(metadata: &Metadata) -> FileStat {
@@ -63,37 +39,6 @@ pub(super) fn open_regular(path: &Path) -> io::Result<File> {
 }
 
 impl Repository {
-    /// Walks the worktree below `scopes` (all of it when there are none). Ignore files are honoured unless `all`;
-    /// the repository's own folder and git's are never entered, symbolic links never followed.
-    pub(super) fn walk(&self, scopes: &[RepoPath], all: bool) -> Result<Walk, Error> {
-        let root = self.need_worktree("this command")?;
-        let mut builder = WalkBuilder::new(root);
-        builder
-            .standard_filters(false)
-            .hidden(false)
-            .follow_links(false)
-            .parents(false);
-        if !all {
-            builder.add_custom_ignore_filename(IGNORE_FILE);
-        }
-        let (owned_root, owned_scopes) = (root.to_owned(), scopes.to_vec());
-        builder.filter_entry(move |entry| {
-            let private = matches!(entry.file_name().to_str(), Some(".fai" | ".git"));
-            let relative = entry.path().strip_prefix(&owned_root).unwrap_or(entry.path());
-            entry.depth() == 0 || (!private && in_scope(relative, &owned_scopes))
-        });
-        let mut walk = Walk::default();
-        for item in builder.build() {
-            match item {
-                Ok(entry) if entry.depth() > 0 => visit(root, &entry, &mut walk),
-                Ok(_) => {}
-                Err(error) => walk.refused.push(unreadable(root, &error)),
-            }
-        }
-        walk.files.sort_by(|one, other| one.path.cmp(&other.path));
-        Ok(walk)
-    }
-
     /// The file system's clock, in nanoseconds since 1970: whatever is written from now on has this time or a later
     /// one. Asked of a file instead of the system clock, as the two may differ on network file systems.
     pub(super) fn file_system_clock(&self) -> Result<i64, Error> {
@@ -124,65 +69,6 @@ impl Repository {
             .strip_prefix(root)
             .map_err(|_| PathError::Outside(path.to_owned()))?;
         Ok(RepoPath::from_relative(relative)?)
-    }
-}
-
-/// True when `relative` is within a scope or leads to one.
-fn in_scope(relative: &Path, scopes: &[RepoPath]) -> bool {
-    scopes.is_empty()
-        || scopes.iter().any(|scope| {
-            let scope = Path::new(scope.as_str());
-            relative.starts_with(scope) || scope.starts_with(relative)
-        })
-}
-
-fn visit(root: &Path, entry: &ignore::DirEntry, walk: &mut Walk) {
-    let relative = entry.path().strip_prefix(root).unwrap_or(entry.path());
-    let path = match RepoPath::from_relative(relative) {
-        Ok(path) => path,
-        Err(error) => {
-            // A folder with a refused name is reported once, its content not at all.
-            let below = relative
-                .parent()
-                .is_some_and(|parent| RepoPath::from_relative(parent).is_err());
-            if !below {
-                walk.refused.push(error.into());
-            }
-            return;
-        }
-    };
-    let kind = entry.file_type();
-    if kind.is_some_and(|kind| kind.is_symlink()) {
-        walk.symlinks.push(path);
-    } else if kind.is_some_and(|kind| kind.is_file()) {
-        match entry.path().symlink_metadata() {
-            Ok(metadata) => {
-                let (stat, executable) = (file_stat(&metadata), is_executable(&metadata));
-                walk.files.push(Found { path, stat, executable });
-            }
-            // Gone between listing and looking: it was not there.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => walk.refused.push(Error::io("read", entry.path())(error)),
-        }
-    }
-}
-
-fn unreadable(root: &Path, error: &ignore::Error) -> Error {
-    let path = match error {
-        ignore::Error::WithPath { path, .. } => path.clone(),
-        ignore::Error::WithDepth { err, .. } => match err.as_ref() {
-            ignore::Error::WithPath { path, .. } => path.clone(),
-            _ => root.to_owned(),
-        },
-        _ => root.to_owned(),
-    };
-    let source = error
-        .io_error()
-        .map_or_else(|| io::Error::other(error.to_string()), |io| io.kind().into());
-    Error::Io {
-        operation: "read",
-        path,
-        source,
     }
 }
 
