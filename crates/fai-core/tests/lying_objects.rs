@@ -1,5 +1,8 @@
 //! Objects that are well-formed but do not fit each other, as a peer could send them: nothing false is written out.
 
+// Helpers of integration tests are outside clippy's "in tests" exemption.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use std::fs;
 
 use fai_core::Repository;
