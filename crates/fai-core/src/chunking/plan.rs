@@ -45,7 +45,7 @@ pub fn plan(size: u64, regions: &[Region]) -> Vec<Span> {
     let mut at = 0;
     for region in regions {
         // Regions come from a parser that checked them against the file; what does not fit is left to the content cuts.
-        if region.range.start < at || region.range.end > size {
+        if region.range.is_empty() || region.range.start < at || region.range.end > size {
             continue;
         }
         planner.gap(at..region.range.start);
@@ -203,6 +203,17 @@ mod tests {
                 element: Element::Opaque
             }]
         );
+    }
+
+    #[test]
+    fn regions_that_make_no_sense_count_for_nothing() {
+        let nonsense = [
+            region(7, 0, Element::F32),
+            region(0, 101, Element::F32),
+            region(u64::MAX - 4, 4, Element::F32),
+        ];
+        assert_eq!(plan(100, &nonsense), plan(100, &[]));
+        assert_eq!(plan(0, &[region(0, 0, Element::Bf16)]), []);
     }
 
     #[test]

@@ -52,6 +52,17 @@ pub(super) fn encode(write: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
     bytes
 }
 
+/// Bytes that the head of an integer, string, array or map with this argument takes.
+pub(super) const fn head_len(argument: u64) -> usize {
+    match argument {
+        0..=23 => 1,
+        24..=0xff => 2,
+        0x100..=0xffff => 3,
+        0x1_0000..=0xffff_ffff => 5,
+        _ => 9,
+    }
+}
+
 /// Decodes one value that fills `bytes` and checks that `reencode` gives the same bytes: whatever freedom CBOR
 /// leaves (long heads, indefinite lengths, key order), exactly one form passes.
 pub(super) fn decode<T>(

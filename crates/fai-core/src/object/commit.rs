@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 use minicbor::data::Type;
 
 use super::Object;
-use super::cbor::{self, DecodeError, Reader};
+use super::cbor::{self, DecodeError, MAX_OBJECT_LEN, Reader};
 use super::id::{CommitId, TreeId};
-use super::value::{self, Value};
+use super::value::{self, MAX_DEPTH, Value};
 
 /// Parents a commit may have.
 pub const MAX_PARENTS: usize = 64;
@@ -95,6 +95,10 @@ impl Commit {
             "a time zone of a day or more"
         } else if self.signature.as_ref().is_some_and(|bytes| bytes.len() > MAX_SIGNATURE) {
             "a signature longer than 4096 bytes"
+        } else if !self.metadata.values().all(|value| value.nests_within(MAX_DEPTH)) {
+            "metadata nested deeper than 16"
+        } else if self.encode().len() > MAX_OBJECT_LEN {
+            "an encoding longer than 64 MiB"
         } else {
             return Ok(());
         };
@@ -230,6 +234,25 @@ mod tests {
                 Err(DecodeError::Invalid { .. })
             ));
         }
+    }
+
+    #[test]
+    fn whatever_validates_can_be_read_back() {
+        let nested = |levels: usize| (1..levels).fold(Value::Int(1), |value, _| Value::List(vec![value]));
+        for levels in [1, 2, MAX_DEPTH - 1, MAX_DEPTH, MAX_DEPTH + 1, 100] {
+            let mut commit = sample();
+            commit.metadata.insert("nested".into(), nested(levels));
+            assert_eq!(commit.validate().is_ok(), levels <= MAX_DEPTH, "{levels}");
+            assert_eq!(
+                Commit::decode(&commit.encode()).is_ok(),
+                levels <= MAX_DEPTH,
+                "{levels}"
+            );
+        }
+        let mut long = sample();
+        long.metadata
+            .insert("log".into(), Value::Text("x".repeat(MAX_OBJECT_LEN)));
+        assert!(long.validate().is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::Object;
-use super::cbor::{self, DecodeError, Reader};
+use super::cbor::{self, DecodeError, MAX_OBJECT_LEN, Reader, head_len};
 use super::id::{FileId, Hash, Id, TreeId};
 use super::name::{check_name, fold_name};
 
@@ -79,8 +79,13 @@ impl Tree {
     /// Sorts `entries` and checks them.
     ///
     /// # Errors
-    /// When a name is refused, or two names are the same on some operating system.
+    /// When a name is refused, two names are the same on some operating system, or the encoding would be longer than
+    /// [`MAX_OBJECT_LEN`].
     pub fn new(mut entries: Vec<TreeEntry>) -> Result<Self, DecodeError> {
+        if encoded_len(&entries) > MAX_OBJECT_LEN {
+            let reason = format!("its {} entries take more than {MAX_OBJECT_LEN} bytes", entries.len());
+            return Err(DecodeError::invalid("tree", reason));
+        }
         entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         for entry in &entries {
             check_name(&entry.name).map_err(|error| DecodeError::invalid("tree", error.to_string()))?;
@@ -158,6 +163,16 @@ impl Object for Tree {
     }
 }
 
+/// Length of the encoding of these entries: what could not be read back must not be written.
+fn encoded_len(entries: &[TreeEntry]) -> usize {
+    let entry_len = |entry: &TreeEntry| {
+        let name = head_len(entry.name.len() as u64) + entry.name.len();
+        let hash = head_len(Hash::LEN as u64) + Hash::LEN;
+        head_len(4) + name + head_len(entry.kind as u64) + hash + head_len(entry.size)
+    };
+    head_len(entries.len() as u64) + entries.iter().map(entry_len).sum::<usize>()
+}
+
 fn read_tree(input: &mut Reader<'_>) -> Result<Tree, DecodeError> {
     let count = input.array()?;
     let mut entries = Vec::new();
@@ -214,6 +229,19 @@ mod tests {
             };
             assert!(Tree::decode(&tree.encode()).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_folder_too_long_to_be_read_back_is_refused() {
+        let sized = |index: usize, size| TreeEntry {
+            size,
+            ..entry(&format!("{index:0>255}"))
+        };
+        let sizes = [0, 23, 24, 255, 256, 65_535, 65_536, 1 << 32];
+        let tree = Tree::new(sizes.iter().enumerate().map(|(i, size)| sized(i, *size)).collect()).unwrap();
+        assert_eq!(encoded_len(tree.entries()), tree.encode().len());
+        let many = MAX_OBJECT_LEN / 290;
+        assert!(Tree::new((0..many).map(|index| sized(index, 0)).collect()).is_err());
     }
 
     #[test]

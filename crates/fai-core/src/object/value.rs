@@ -58,6 +58,18 @@ impl Value {
         }
     }
 
+    /// True when this value is at most `levels` deep; a value that is neither a list nor a map is 1 deep.
+    pub fn nests_within(&self, levels: usize) -> bool {
+        let Some(below) = levels.checked_sub(1) else {
+            return false;
+        };
+        match self {
+            Value::List(items) => items.iter().all(|item| item.nests_within(below)),
+            Value::Map(map) => map.values().all(|value| value.nests_within(below)),
+            _ => true,
+        }
+    }
+
     pub(super) fn write(&self, out: &mut Writer<'_>) {
         // Writing to memory cannot fail: the results have nothing to say.
         let _ = match self {

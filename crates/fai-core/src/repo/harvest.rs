@@ -16,6 +16,9 @@ const MAX_VALUES: usize = 4096;
 /// How deep keys may nest.
 const MAX_DEPTH: usize = 32;
 
+/// How deep lists may nest: less than what a commit's metadata may, of which keys take a part.
+const MAX_LIST_DEPTH: usize = 8;
+
 const METRICS: [&str; 2] = ["metrics.json", "dvclive/metrics.json"];
 const PARAMS: [&str; 2] = ["params.yaml", "params.json"];
 
@@ -104,6 +107,9 @@ fn flatten(
         serde_json::Value::Null => return Ok(()),
         other => scalar(other),
     };
+    if !leaf.nests_within(MAX_LIST_DEPTH) {
+        return Err(format!("the lists in {key} are nested too deep"));
+    }
     values.insert(key, leaf);
     Ok(())
 }
@@ -136,6 +142,13 @@ mod tests {
         assert_eq!(values["train.sizes"], Value::List(vec![Value::Int(1), Value::Int(2)]));
         assert_eq!(values["train.name"], Value::Text("run".into()));
         assert_eq!(values.len(), 4);
+    }
+
+    #[test]
+    fn lists_deeper_than_metadata_may_be_are_refused() {
+        let nested = |levels: usize| format!("{{\"a\": {}1{}}}", "[".repeat(levels), "]".repeat(levels));
+        assert!(parse("metrics.json", nested(3).as_bytes()).is_ok());
+        assert!(parse("metrics.json", nested(20).as_bytes()).is_err());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::worktree::file_stat;
 use super::{Error, Repository, Store};
 use crate::codec::Codec;
 use crate::database::FileStat;
-use crate::object::{Hash, Kind, RepoPath};
+use crate::object::{DecodeError, Hash, Id, Kind, RepoPath};
 use crate::storage::{free_space, sync_folder};
 
 /// After so many bytes of one file its write-back is started, so that the sync at the end is short.
@@ -118,6 +118,16 @@ impl Repository {
         for target in targets {
             progress.on(Event::File(target.path.as_str()));
             let reader = FileReader::open(&self.store, target.entry.file)?;
+            // A tree can come from anyone: one that misstates a size would pad the file or cut it.
+            let size = reader.manifest().size;
+            if size != target.entry.size {
+                let reason = format!("it has {size} bytes, and the tree says {}", target.entry.size);
+                return Err(Error::Invalid {
+                    kind: Kind::Manifest,
+                    hash: *target.entry.file.hash(),
+                    source: DecodeError::Invalid { object: "file", reason },
+                });
+            }
             let output = Arc::new(Output::create(temporary, &target.entry)?);
             reader.for_each_chunk(&mut |offset, extent| {
                 let job = Job {
