@@ -7,6 +7,7 @@ mod files;
 mod operations;
 mod records;
 mod refs;
+mod rescue;
 mod staging;
 mod stat_cache;
 
@@ -18,6 +19,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 pub use files::{FileRecord, TensorRecord};
 pub use operations::Operation;
 pub use records::{PackRow, RecordTotals};
+pub use rescue::Rescued;
 pub use staging::Staged;
 pub use stat_cache::{CachedStat, FileStat};
 
@@ -65,6 +67,22 @@ pub enum DatabaseError {
         /// The table.
         table: &'static str,
     },
+}
+
+impl DatabaseError {
+    /// True when the file itself is damaged, so that trying again cannot help.
+    pub fn is_damage(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, Unknown};
+        match self {
+            // `Unknown` is what SQLite says when a table is gone.
+            DatabaseError::Sqlite { source, .. } => matches!(
+                source.sqlite_error_code(),
+                Some(DatabaseCorrupt | NotADatabase | Unknown)
+            ),
+            DatabaseError::Foreign(_) | DatabaseError::Damaged { .. } => true,
+            DatabaseError::Newer { .. } => false,
+        }
+    }
 }
 
 /// An open database. Not shared by threads; several may be open on one file.

@@ -27,18 +27,7 @@ impl Database {
     /// When SQLite fails.
     pub fn operations(&self, limit: usize) -> Result<Vec<Operation>, DatabaseError> {
         let sql = "SELECT time, offset, command, ref_name, before, after FROM operations ORDER BY id DESC LIMIT ?1";
-        self.rows(sql, [limit as i64], |row| {
-            Ok(Operation {
-                time: Time {
-                    seconds: row.get(0)?,
-                    offset_minutes: row.get(1)?,
-                },
-                command: row.get(2)?,
-                name: row.get(3)?,
-                before: hash_column(row, 4)?.map(CommitId::from_hash),
-                after: hash_column(row, 5)?.map(CommitId::from_hash),
-            })
-        })
+        self.rows(sql, [limit as i64], operation)
     }
 }
 
@@ -68,4 +57,18 @@ impl Writer<'_> {
         ];
         self.execute(sql, values).map(drop)
     }
+}
+
+/// A row of time, offset, command, name, before, after.
+pub(super) fn operation(row: &rusqlite::Row<'_>) -> rusqlite::Result<Operation> {
+    Ok(Operation {
+        time: Time {
+            seconds: row.get(0)?,
+            offset_minutes: row.get(1)?,
+        },
+        command: row.get(2)?,
+        name: row.get(3)?,
+        before: hash_column(row, 4)?.map(CommitId::from_hash),
+        after: hash_column(row, 5)?.map(CommitId::from_hash),
+    })
 }

@@ -1,5 +1,7 @@
 //! The index of records: where every chunk and object lies.
 
+use std::collections::HashMap;
+
 use rusqlite::params;
 
 use super::{Database, DatabaseError, Writer, from_sql, hash_column, to_sql};
@@ -83,6 +85,53 @@ impl Database {
             visit(found.ok_or_else(|| self.damaged("records"))?)?;
         }
         Ok(())
+    }
+
+    /// The records of one pack by their offsets. Reads the whole index: for damaged packs only.
+    ///
+    /// # Errors
+    /// When SQLite fails or a row is damaged.
+    pub fn records_of_pack(&self, name: &Hash) -> Result<Vec<Location>, DatabaseError> {
+        let sql = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM records r JOIN packs p ON p.id = r.pack WHERE p.name = ?1 ORDER BY r.offset"
+        );
+        let found = self.rows(sql, [name.as_bytes()], location)?;
+        found
+            .into_iter()
+            .map(|row| row.ok_or_else(|| self.damaged("records")))
+            .collect()
+    }
+
+    /// The records of one kind. Reads the whole index.
+    ///
+    /// # Errors
+    /// When SQLite fails or a row is damaged.
+    pub fn records_of_kind(&self, kind: Kind) -> Result<Vec<Hash>, DatabaseError> {
+        let sql = "SELECT hash FROM records WHERE kind = ?1";
+        let found = self.rows(sql, [kind as u8], |row| hash_column(row, 0))?;
+        found
+            .into_iter()
+            .map(|hash| hash.ok_or_else(|| self.damaged("records")))
+            .collect()
+    }
+
+    /// How many records every pack has in the index.
+    ///
+    /// # Errors
+    /// When SQLite fails or a row is damaged.
+    pub fn record_counts(&self) -> Result<HashMap<Hash, u64>, DatabaseError> {
+        let sql = "SELECT p.name, n.count FROM packs p \
+                   JOIN (SELECT pack, count(*) AS count FROM records GROUP BY pack) n ON n.pack = p.id";
+        let found = self.rows(sql, [], |row| {
+            let count = from_sql(row.get(1)?);
+            Ok(hash_column(row, 0)?.map(|name| (name, count)))
+        })?;
+        found
+            .into_iter()
+            .map(|row| row.ok_or_else(|| self.damaged("packs")))
+            .collect()
     }
 
     /// Up to `limit` hashes of records that start with the hexadecimal digits `prefix`.

@@ -30,13 +30,7 @@ impl Database {
     /// When SQLite fails or a row is damaged.
     pub fn staging(&self) -> Result<BTreeMap<RepoPath, Staged>, DatabaseError> {
         let sql = "SELECT path, file, size, executable FROM staging";
-        let read = |row: &rusqlite::Row<'_>| {
-            let (path, size, executable) = (row.get::<_, String>(0)?, from_sql(row.get(2)?), row.get(3)?);
-            let file = hash_column(row, 1)?.map(FileId::from_hash);
-            let staged = file.map_or(Staged::Removed, |file| Staged::File { file, size, executable });
-            Ok(RepoPath::parse(&path).ok().map(|path| (path, staged)))
-        };
-        let found = self.rows(sql, [], read)?;
+        let found = self.rows(sql, [], staged)?;
         found
             .into_iter()
             .map(|row| row.ok_or_else(|| self.damaged("staging")))
@@ -88,4 +82,12 @@ impl Writer<'_> {
     pub fn clear_staging(&self) -> Result<(), DatabaseError> {
         self.execute("DELETE FROM staging", []).map(drop)
     }
+}
+
+/// A row of path, file, size, executable bit; `None` when it is damaged.
+pub(super) fn staged(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<(RepoPath, Staged)>> {
+    let (path, size, executable) = (row.get::<_, String>(0)?, from_sql(row.get(2)?), row.get(3)?);
+    let file = hash_column(row, 1)?.map(FileId::from_hash);
+    let staged = file.map_or(Staged::Removed, |file| Staged::File { file, size, executable });
+    Ok(RepoPath::parse(&path).ok().map(|path| (path, staged)))
 }

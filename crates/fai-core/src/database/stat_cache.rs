@@ -84,6 +84,14 @@ impl Writer<'_> {
         self.execute(sql, values).map(drop)
     }
 
+    /// Forgets everything: all files will be read again.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn clear_stat_cache(&self) -> Result<(), DatabaseError> {
+        self.execute("DELETE FROM stat_cache", []).map(drop)
+    }
+
     /// Forgets a path.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ pub use commit::{Author, Commit, MAX_PARENTS, Time};
 pub use id::{ChunkId, CommitId, ContentHash, FileId, Hash, Id, Kind, PageId, ParseIdError, TreeId};
 pub use manifest::{Extent, MAX_CHUNK_LEN, MAX_LEVEL, Manifest, ManifestBuilder, NODE_ENTRIES, Page};
 pub use name::{NameError, check_name, fold_name};
-pub use path::{PathError, RepoPath};
+pub use path::{MAX_PATH_LEN, PathError, RepoPath};
 pub use tree::{EntryKind, Tree, TreeEntry};
 pub use value::Value;
 

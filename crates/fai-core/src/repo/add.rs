@@ -13,7 +13,7 @@ use super::worktree::{file_stat, is_executable, open_regular};
 use super::{Error, Repository};
 use crate::chunking::plan;
 use crate::database::{CachedStat, FileRecord, Staged, TensorRecord};
-use crate::object::{FileId, Id, RepoPath};
+use crate::object::{ContentHash, FileId, Id, RepoPath};
 use crate::storage::{Feeder, FileSummary, IngestError};
 use crate::tensor::{FileSource, ReadAt, detect};
 
@@ -264,7 +264,10 @@ impl Repository {
                     writer.unstage(&found.path)?;
                 }
                 if let (Some(summary), Some(known)) = (&summary, &known) {
-                    writer.insert_file(&known.record(summary), &known.tensors)?;
+                    writer.insert_file(
+                        &known.record(summary.file, summary.content, summary.size),
+                        &known.tensors,
+                    )?;
                     writer.remember_stat(
                         &found.path,
                         &CachedStat {
@@ -323,11 +326,11 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn record(&self, summary: &FileSummary) -> FileRecord {
+    pub(super) fn record(&self, file: FileId, content: ContentHash, size: u64) -> FileRecord {
         FileRecord {
-            file: summary.file,
-            content: summary.content,
-            size: summary.size,
+            file,
+            content,
+            size,
             format: self.format.clone(),
             parameters: self.parameters,
             tensors: self.tensors.len() as u64,

@@ -86,7 +86,7 @@ impl<'a> FileReader<'a> {
     }
 
     /// A page that must have this level and cover exactly what its entry says.
-    fn page(&self, level: u8, extent: &Extent) -> Result<Page, Error> {
+    pub(super) fn page(&self, level: u8, extent: &Extent) -> Result<Page, Error> {
         let page: Page = self.store.get(extent.page())?;
         let covered = page
             .entries

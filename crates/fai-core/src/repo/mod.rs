@@ -12,6 +12,7 @@ mod content;
 mod describe;
 mod durable;
 mod error;
+mod fsck;
 mod harvest;
 mod head;
 mod history;
@@ -20,9 +21,11 @@ mod list;
 mod materialize;
 mod moves;
 mod progress;
+mod reach;
 mod restore;
 mod revision;
 mod snapshot;
+mod stats;
 mod status;
 mod store;
 mod walk;
@@ -39,6 +42,7 @@ pub use config::Config;
 pub use content::FileReader;
 pub use describe::{Described, Subject};
 pub use error::Error;
+pub use fsck::{FsckOptions, FsckReport, Problem};
 pub use head::Head;
 pub use history::{History, LoggedCommit};
 pub use init::InitOptions;
@@ -48,6 +52,7 @@ pub use progress::{Event, Progress, Silent};
 pub use restore::RestoreOptions;
 pub use revision::NamedFile;
 pub use snapshot::Entry;
+pub use stats::{EncodingStats, Stats};
 pub use status::{Status, StatusEntry};
 pub use store::Store;
 
@@ -135,6 +140,10 @@ impl Repository {
     /// The objects.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    fn database_path(&self) -> PathBuf {
+        self.directory.join("db.sqlite")
     }
 
     fn need_worktree(&self, operation: &'static str) -> Result<&Path, Error> {

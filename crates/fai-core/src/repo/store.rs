@@ -8,7 +8,8 @@ use crate::codec::Decoder;
 use crate::database::Database;
 use crate::object::{Hash, Id, Kind, Object};
 use crate::storage::{
-    Feeder, FileSummary, Ingest, Location, PackSet, SealedPack, StorageError, ingest, pack_path, salvage, sync_folder,
+    Feeder, FileSummary, Ingest, Location, PackIndex, PackSet, SealedPack, StorageError, ingest, list_packs, pack_path,
+    salvage, sync_folder,
 };
 
 /// Chunks and objects of a repository. Shared by threads.
@@ -144,11 +145,17 @@ impl Store {
     pub(super) fn enter(&self, pack: &SealedPack) -> Result<(), Error> {
         let fresh = self.index().transaction(|writer| writer.insert_pack(pack))?;
         let listed = fresh > 0 || self.index().packs()?.iter().any(|row| row.name == pack.name);
-        if !listed {
-            let path = pack_path(self.packs.folder(), &pack.name);
-            std::fs::remove_file(&path).map_err(StorageError::io("remove", &path))?;
+        if listed {
+            return Ok(());
         }
-        Ok(())
+        let path = pack_path(self.packs.folder(), &pack.name);
+        match std::fs::remove_file(&path) {
+            // Its writer and one that took it for an orphan may both find that it holds nothing new.
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StorageError::io("remove", &path)(error))?
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes in what killed processes left: temporary packs without a writer, and sealed packs that were never
@@ -158,13 +165,50 @@ impl Store {
     /// When the folders cannot be read or the packs not be finished.
     pub fn adopt_orphans(&self) -> Result<usize, Error> {
         let folder = self.packs.folder();
-        let salvaged = salvage(&self.incoming, folder)?;
-        if !salvaged.packs.is_empty() {
+        let mut orphans = salvage(&self.incoming, folder)?.packs;
+        orphans.extend(self.unindexed()?);
+        if !orphans.is_empty() {
             sync_folder(folder)?;
         }
-        for pack in &salvaged.packs {
+        for pack in &orphans {
             self.enter(pack)?;
         }
-        Ok(salvaged.packs.len())
+        Ok(orphans.len())
     }
+
+    /// Finished packs that the index does not know: their writers died, or are about to index them, which does no
+    /// harm. Packs that cannot be read are left for `fsck`: they must not keep anybody from writing.
+    fn unindexed(&self) -> Result<Vec<SealedPack>, Error> {
+        let folder = self.packs.folder();
+        let (mut names, _) = list_packs(folder)?;
+        for row in self.index().packs()? {
+            names.remove(&row.name);
+        }
+        let mut found = Vec::new();
+        for name in names {
+            match read_sealed(folder, name) {
+                Ok(pack) => found.push(pack),
+                Err(error) => tracing::warn!(%error, "a pack that is not indexed cannot be read"),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A finished pack as its own index describes it.
+pub(super) fn read_sealed(folder: &Path, name: Hash) -> Result<SealedPack, StorageError> {
+    let path = pack_path(folder, &name);
+    let io = || StorageError::io("read", &path);
+    let file = std::fs::File::open(&path).map_err(io())?;
+    let len = file.metadata().map_err(io())?.len();
+    let index = PackIndex::read(&file, &path)?;
+    if index.name != name {
+        let reason = format!("its index is that of {}", index.name);
+        return Err(StorageError::NotAPack { path, reason });
+    }
+    Ok(SealedPack {
+        name,
+        len,
+        entries: index.entries,
+    })
 }

@@ -9,13 +9,15 @@ mod ingest;
 mod pack;
 mod reader;
 mod record;
+mod repair;
 mod salvage;
 mod writer;
 
 pub use error::StorageError;
 pub use ingest::{Feeder, FileSummary, Ingest, IngestError, ingest};
-pub use pack::{IndexEntry, MAX_RECORDS, PACK_SUFFIX, PACK_TARGET, PackIndex, pack_path};
+pub use pack::{IndexEntry, MAX_RECORDS, PACK_SUFFIX, PACK_TARGET, PackIndex, list_packs, pack_path};
 pub use reader::{Location, PackSet, Verified};
 pub use record::{RecordHeader, max_raw_len};
+pub use repair::copy_good_records;
 pub use salvage::{Salvaged, salvage};
 pub use writer::{PackWriter, SealedPack, WrittenPack, free_space, sync_folder};

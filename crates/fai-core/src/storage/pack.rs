@@ -1,5 +1,6 @@
 //! The layout of a pack file: header, records, index, trailer.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,26 @@ pub struct PackIndex {
 /// Path of a finished pack below the folder of packs.
 pub fn pack_path(folder: &Path, name: &Hash) -> PathBuf {
     folder.join(format!("{name}.{PACK_SUFFIX}"))
+}
+
+/// Names of the finished packs in `folder`, and how many other files lie there.
+///
+/// # Errors
+/// When the folder cannot be listed.
+pub fn list_packs(folder: &Path) -> Result<(BTreeSet<Hash>, u64), StorageError> {
+    let (mut names, mut others) = (BTreeSet::new(), 0);
+    for entry in std::fs::read_dir(folder).map_err(StorageError::io("list", folder))? {
+        let name = entry.map_err(StorageError::io("list", folder))?.file_name();
+        let stem = name
+            .to_str()
+            .and_then(|name| name.strip_suffix(PACK_SUFFIX)?.strip_suffix('.'));
+        // Only what `pack_path` writes: the same name in capitals would be another file.
+        match stem.and_then(|stem| stem.parse::<Hash>().ok().filter(|hash| hash.to_string() == stem)) {
+            Some(hash) => drop(names.insert(hash)),
+            None => others += 1,
+        }
+    }
+    Ok((names, others))
 }
 
 /// The index and trailer that end a pack whose records end at `index_offset`, and the pack's name.

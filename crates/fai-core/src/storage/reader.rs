@@ -117,6 +117,11 @@ impl PackSet {
         PackIndex::read(&*self.file(name)?, &pack_path(&self.folder, name))
     }
 
+    /// Closes all packs: their files may have been replaced.
+    pub fn close(&self) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn file(&self, name: &Hash) -> Result<Arc<File>, StorageError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = open.get(name) {

@@ -4,7 +4,7 @@ use crate::codec::Codec;
 use crate::object::{Hash, Kind, MAX_CHUNK_LEN, MAX_OBJECT_LEN};
 
 /// First bytes of every record.
-const MAGIC: [u8; 4] = *b"FREC";
+pub(super) const MAGIC: [u8; 4] = *b"FREC";
 
 /// Length of a header without a base.
 pub(super) const PLAIN_LEN: usize = 52;

@@ -1,0 +1,245 @@
+//! `--rebuild`: the index and all that is known about files, made anew from the packs.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+
+use super::findings::Findings;
+use super::packs::{PackCheck, each_pack, locations, pack_name};
+use crate::database::{FileRecord, TensorRecord};
+use crate::object::{CommitId, FileId, Hash, Kind};
+use crate::repo::content::FileReader;
+use crate::repo::describe::describe_layout;
+use crate::repo::progress::{Event, Progress};
+use crate::repo::reach::{NeededBy, Visit};
+use crate::repo::snapshot::Entry;
+use crate::repo::store::read_sealed;
+use crate::repo::{DEFAULT_BRANCH, Error, Head, Repository};
+use crate::storage::{StorageError, copy_good_records, list_packs, pack_path, salvage, sync_folder};
+use crate::tensor::{LayoutError, detect};
+
+/// Files, and tensors of files, written to the database in one transaction.
+const BATCH: usize = 256;
+const BATCH_TENSORS: usize = 50_000;
+
+impl Repository {
+    /// Makes the index anew. The caller holds the repository's locks.
+    pub(super) fn rebuild(&self, findings: &mut Findings, progress: &dyn Progress) -> Result<(), Error> {
+        let folder = self.store().packs().folder().to_owned();
+        // Not `adopt_orphans`: an index that cannot be trusted might call what is in them known, and they would go.
+        let salvaged = salvage(&self.directory.join("incoming"), &folder)?;
+        sync_folder(&folder)?;
+        if !salvaged.packs.is_empty() {
+            let count = salvaged.packs.len();
+            findings.recovered(format!("{count} half-written packs were finished"));
+        }
+        let good = self.good_packs(&folder, findings, progress)?;
+        self.store().packs().close();
+        let useless = self.store().index().transaction(|writer| -> Result<Vec<Hash>, Error> {
+            writer.clear_records()?;
+            writer.clear_files()?;
+            writer.clear_stat_cache()?;
+            let mut useless = Vec::new();
+            for name in &good {
+                if writer.insert_pack(&read_sealed(&folder, *name)?)? == 0 {
+                    useless.push(*name);
+                }
+            }
+            Ok(useless)
+        })?;
+        for name in useless {
+            let path = pack_path(&folder, &name);
+            std::fs::remove_file(&path).map_err(StorageError::io("remove", &path))?;
+        }
+        self.recover_head(findings)?;
+        self.recover_refs(findings)?;
+        self.describe_all()?;
+        findings.report.rebuilt = true;
+        Ok(())
+    }
+
+    /// Verifies all packs. The good records of one that is not whole move to a fresh pack.
+    fn good_packs(
+        &self,
+        folder: &Path,
+        findings: &mut Findings,
+        progress: &dyn Progress,
+    ) -> Result<BTreeSet<Hash>, Error> {
+        let (present, _) = list_packs(folder)?;
+        let bytes = |name: &Hash| pack_path(folder, name).metadata().map_or(0, |metadata| metadata.len());
+        progress.on(Event::Total {
+            files: present.len() as u64,
+            bytes: present.iter().map(bytes).sum(),
+        });
+        let checks = each_pack(self, &present, |packs, decoder, name| {
+            let check = match read_sealed(folder, name) {
+                Ok(pack) => {
+                    let mut check = PackCheck::new(name, pack.len, None);
+                    check.verify(packs, decoder, &locations(&pack), progress)?;
+                    check
+                }
+                Err(error) => PackCheck::new(name, 0, Some(error.to_string())),
+            };
+            progress.on(Event::FileDone);
+            Ok(check)
+        })?;
+        let mut good = BTreeSet::new();
+        for check in checks {
+            findings.count("bytes", check.bytes);
+            if check.broken.is_none() && check.damaged.is_empty() {
+                good.insert(check.name);
+            } else {
+                good.extend(self.replace_pack(folder, &check, findings)?);
+            }
+        }
+        Ok(good)
+    }
+
+    /// Copies what is good of a damaged pack to fresh packs, and sets the file aside under another name.
+    fn replace_pack(&self, folder: &Path, check: &PackCheck, findings: &mut Findings) -> Result<Vec<Hash>, Error> {
+        let path = pack_path(folder, &check.name);
+        let fresh = copy_good_records(&path, &self.directory.join("incoming"))?;
+        let aside = free_name(&path.with_extension("pack.damaged"));
+        // The fresh pack may have the same name, so both must exist for a moment.
+        if std::fs::hard_link(&path, &aside).is_err() {
+            std::fs::rename(&path, &aside).map_err(Error::io("rename", &path))?;
+        }
+        sync_folder(folder)?;
+        let (mut names, mut records) = (Vec::new(), 0);
+        for pack in fresh {
+            let pack = pack.seal(folder)?;
+            records += pack.entries.len();
+            names.push(pack.name);
+        }
+        sync_folder(folder)?;
+        if !names.contains(&check.name) && path.exists() {
+            std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        }
+        let kept = aside.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = pack_name(&check.name);
+        findings.recovered(format!(
+            "{records} good records of {name}; the damaged file is now {kept}"
+        ));
+        Ok(names)
+    }
+
+    /// A damaged `HEAD` becomes a branch again.
+    fn recover_head(&self, findings: &mut Findings) -> Result<(), Error> {
+        if !matches!(self.head(), Err(Error::BadHead(_) | Error::Io { .. })) {
+            return Ok(());
+        }
+        let refs = self.database().refs()?;
+        let branches = || {
+            refs.iter()
+                .map(|(name, _)| name.as_str())
+                .filter(|name| name.starts_with("refs/heads/"))
+        };
+        let name = branches()
+            .find(|name| *name == DEFAULT_BRANCH)
+            .or_else(|| branches().next())
+            .unwrap_or(DEFAULT_BRANCH);
+        self.write_head(&Head::Branch(name.to_owned()))?;
+        findings.recovered(format!("HEAD was damaged and is now on {name}"));
+        Ok(())
+    }
+
+    /// Names the commits that are no other's parent when no ref is left: the newest becomes the branch of `HEAD`.
+    fn recover_refs(&self, findings: &mut Findings) -> Result<(), Error> {
+        if !self.database().refs()?.is_empty() {
+            return Ok(());
+        }
+        let mut names: BTreeMap<String, CommitId> = BTreeMap::new();
+        for (number, (id, _)) in self.tips()?.into_iter().enumerate() {
+            let name = match self.head()? {
+                Head::Branch(name) if number == 0 => name,
+                _ => format!("refs/heads/recovered-{}", id.short()),
+            };
+            names.insert(name, id);
+        }
+        self.database().transaction(|writer| -> Result<(), Error> {
+            for (name, id) in &names {
+                writer.move_ref(name, None, Some(*id))?;
+            }
+            Ok(())
+        })?;
+        for (name, id) in names {
+            findings.recovered(format!("{name} is now commit {}", id.short()));
+        }
+        Ok(())
+    }
+
+    /// Describes every reachable file again.
+    fn describe_all(&self) -> Result<(), Error> {
+        let mut describe = Describe {
+            repository: self,
+            seen: HashSet::new(),
+            waiting: Vec::new(),
+            tensors: 0,
+        };
+        self.walk_reachable(&self.roots()?, &mut describe)?;
+        describe.flush()
+    }
+}
+
+/// Describes files as they are met.
+struct Describe<'a> {
+    repository: &'a Repository,
+    seen: HashSet<FileId>,
+    waiting: Vec<(FileRecord, Vec<TensorRecord>)>,
+    tensors: usize,
+}
+
+impl Visit for Describe<'_> {
+    fn file(&mut self, _: NeededBy<'_>, entry: Entry) -> Result<(), Error> {
+        if !self.seen.insert(entry.file) {
+            return Ok(());
+        }
+        // What cannot be read is not described; the check that follows says so.
+        let Ok(reader) = FileReader::open(self.repository.store(), entry.file) else {
+            return Ok(());
+        };
+        let detected = detect(&reader);
+        if matches!(detected, Err(LayoutError::Io { .. })) {
+            return Ok(());
+        }
+        let known = describe_layout(detected);
+        let manifest = reader.manifest();
+        let record = known.record(entry.file, manifest.content, manifest.size);
+        self.tensors += known.tensors.len();
+        self.waiting.push((record, known.tensors));
+        if self.waiting.len() >= BATCH || self.tensors >= BATCH_TENSORS {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn broken(&mut self, _: NeededBy<'_>, _: Kind, _: Hash, _: Error) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+impl Describe<'_> {
+    fn flush(&mut self) -> Result<(), Error> {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.tensors = 0;
+        self.repository.database().transaction(|writer| {
+            for (record, tensors) in &waiting {
+                writer.insert_file(record, tensors)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// `wanted`, or that with the first free number behind it.
+pub(super) fn free_name(wanted: &Path) -> PathBuf {
+    let numbered = |number: u32| {
+        let mut name = wanted.as_os_str().to_owned();
+        name.push(format!("-{number}"));
+        PathBuf::from(name)
+    };
+    let taken = |path: &PathBuf| path.symlink_metadata().is_ok();
+    std::iter::once(wanted.to_owned())
+        .chain((2..).map(numbered))
+        .find(|path| !taken(path))
+        .unwrap_or_else(|| wanted.to_owned())
+}
