@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    add, cat, checkout, chunks, commit, completions, config, info, init, log, ls, mv, restore, rm, status, version,
+    add, cat, checkout, chunks, commit, completions, config, fsck, info, init, log, ls, mv, restore, rm, stats, status,
+    version,
 };
 
 /// Version control for AI models and their data, between peers, with no server that must exist.
@@ -52,6 +53,8 @@ pub enum Command {
     Mv(mv::Args),
     Info(info::Args),
     Chunks(chunks::Args),
+    Stats(stats::Args),
+    Fsck(fsck::Args),
     Config(config::Args),
     Completions(completions::Args),
     Version(version::Args),

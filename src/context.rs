@@ -41,12 +41,15 @@ impl Context {
     /// The repository that the folder lies in.
     pub fn repository(&self) -> Result<Repository> {
         let repository = Repository::discover(&self.folder)?;
-        Ok(
-            match std::env::var("FAI_THREADS").ok().and_then(|text| text.parse().ok()) {
-                Some(threads) => repository.with_threads(threads),
-                None => repository,
-            },
-        )
+        Ok(match self.threads() {
+            Some(threads) => repository.with_threads(threads),
+            None => repository,
+        })
+    }
+
+    /// The number of threads that `FAI_THREADS` asks for; without it there is one a core.
+    pub fn threads(&self) -> Option<usize> {
+        std::env::var("FAI_THREADS").ok()?.parse().ok()
     }
 
     /// Paths as people type them, seen from the folder.

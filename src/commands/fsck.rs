@@ -2,8 +2,7 @@
 
 use anyhow::{Result, bail};
 use fai_core::Repository;
-use fai_core::database::DatabaseError;
-use fai_core::repo::{Error, FsckOptions, FsckReport, Problem};
+use fai_core::repo::{FsckOptions, FsckReport, Problem};
 use serde_json::json;
 
 use crate::context::Context;
@@ -25,12 +24,18 @@ pub struct Args {
 
 impl Args {
     pub fn run(self, context: &Context) -> Result<()> {
-        let repository = match context.repository() {
-            Err(error) if self.rebuild && is_broken(&error) => Repository::recover(&context.folder)?,
-            other => other?,
-        };
         let bar = Bar::new(context.out, "Verifying");
-        let report = repository.fsck(&FsckOptions { full: self.full, rebuild: self.rebuild }, &bar)?;
+        let report = if self.rebuild {
+            Repository::fsck_rebuild_at(&context.folder, context.threads(), &bar)?.1
+        } else {
+            context.repository()?.fsck(
+                &FsckOptions {
+                    full: self.full,
+                    rebuild: false,
+                },
+                &bar,
+            )?
+        };
         bar.finish();
         print(context, &report)?;
         let problem = |problem: &Problem| {
@@ -50,12 +55,6 @@ impl Args {
     }
 }
 
-/// True when the database itself keeps the repository from being opened.
-fn is_broken(error: &anyhow::Error) -> bool {
-    let database = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
-    matches!(database, Some(Error::Database(error)) if !matches!(error, DatabaseError::Newer { .. }))
-}
-
 fn print(context: &Context, report: &FsckReport) -> Result<()> {
     let out = &context.out;
     if report.rebuilt {
@@ -70,9 +69,19 @@ fn print(context: &Context, report: &FsckReport) -> Result<()> {
     };
     let checked = report.checked.iter().map(count).collect::<Vec<_>>().join(", ");
     for problem in &report.problems {
-        let Problem { kind, subject, detail, affected } = problem;
-        out.say(Symbol::Warning, format!("{}: {subject}: {detail}", kind.replace('_', " ")))?;
-        affected.iter().try_for_each(|path| out.say(Symbol::Item, format!("    needed by {path}")))?;
+        let Problem {
+            kind,
+            subject,
+            detail,
+            affected,
+        } = problem;
+        out.say(
+            Symbol::Warning,
+            format!("{}: {subject}: {detail}", kind.replace('_', " ")),
+        )?;
+        affected
+            .iter()
+            .try_for_each(|path| out.say(Symbol::Item, format!("    needed by {path}")))?;
     }
     match report.problems.len() {
         0 => out.say(Symbol::Done, format!("No problems found ({checked})")),

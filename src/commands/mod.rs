@@ -7,6 +7,7 @@ pub mod chunks;
 pub mod commit;
 pub mod completions;
 pub mod config;
+pub mod fsck;
 pub mod info;
 pub mod init;
 pub mod log;
@@ -14,6 +15,7 @@ pub mod ls;
 pub mod mv;
 pub mod restore;
 pub mod rm;
+pub mod stats;
 pub mod status;
 pub mod version;
 
@@ -40,6 +42,8 @@ pub fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Mv(args) => args.run(context),
         Command::Info(args) => args.run(context),
         Command::Chunks(args) => args.run(context),
+        Command::Stats(args) => args.run(context),
+        Command::Fsck(args) => args.run(context),
         Command::Config(args) => args.run(context),
         Command::Completions(args) => args.run(context),
         Command::Version(args) => args.run(context),

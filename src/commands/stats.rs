@@ -32,6 +32,7 @@ impl Args {
             "commits": stats.commits,
             "chunks": stats.chunks,
             "packs": stats.packs,
+            "saved_identical": stats.saved_identical,
             "encodings": encodings.collect::<serde_json::Map<_, _>>(),
         }))
     }
@@ -41,13 +42,25 @@ fn print(context: &Context, stats: &Stats) -> Result<()> {
     let out = &context.out;
     let line = |label: &str, value: String| out.say(Symbol::Item, format!("  {label:<12}{value}"));
     let (files, commits) = (stats.files, stats.commits);
-    out.say(Symbol::Compare, format!("{files} versions of files in {commits} commits"))?;
+    out.say(
+        Symbol::Compare,
+        format!("{files} versions of files in {commits} commits"),
+    )?;
     line("Logical:", format!("{} as separate copies", size(stats.logical_bytes)))?;
-    line("Unique:", format!("{} after equal chunks are stored once", size(stats.unique_bytes)))?;
-    line("Stored:", format!("{} in {} packs", size(stats.stored_bytes), stats.packs))?;
+    line(
+        "Unique:",
+        format!("{} after equal chunks are stored once", size(stats.unique_bytes)),
+    )?;
+    line(
+        "Stored:",
+        format!("{} in {} packs", size(stats.stored_bytes), stats.packs),
+    )?;
     for (name, totals) in &stats.by_encoding {
         let (raw, stored) = (size(totals.raw_bytes), size(totals.stored_bytes));
-        line(&format!("  {name}:"), format!("{} chunks, {raw} in {stored}", totals.count))?;
+        line(
+            &format!("  {name}:"),
+            format!("{} chunks, {raw} in {stored}", totals.count),
+        )?;
     }
     out.say(Symbol::Summary, format!("Saved: {}", percent(stats.savings())))
 }

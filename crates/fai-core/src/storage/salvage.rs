@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -37,7 +38,7 @@ pub fn salvage(incoming: &Path, folder: &Path) -> Result<Salvaged, StorageError>
         let Ok(file) = File::options().read(true).write(true).open(&path) else {
             continue;
         };
-        if file.try_lock().is_err() {
+        if file.try_lock().is_err() || !still_there(&file, &path) {
             continue;
         }
         let entries = whole_records(&file, &path)?;
@@ -50,6 +51,14 @@ pub fn salvage(incoming: &Path, folder: &Path) -> Result<Salvaged, StorageError>
         done.packs.push(finish(file, path, entries)?.seal(folder)?);
     }
     Ok(done)
+}
+
+/// True when the opened file still has this name. A living writer may have moved it to its final one, and let go of the
+/// lock with that, between opening and locking here.
+fn still_there(file: &File, path: &Path) -> bool {
+    let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let (opened, named) = (file.metadata().map(inode), path.symlink_metadata().map(inode));
+    matches!((opened, named), (Ok(opened), Ok(named)) if opened == named)
 }
 
 /// Cuts the file after its last whole record and writes the index behind it.
