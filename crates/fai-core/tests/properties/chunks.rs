@@ -42,6 +42,66 @@ fn range(span: &Span) -> Range<u64> {
     }
 }
 
+/// A shared chunk: its range so far, and its element with the origin.
+type Shared = (Range<u64>, Option<(Element, u64)>);
+
+/// The plan once more, written after `docs/format.md` instead of the code.
+fn documented_plan(size: u64, regions: &[Region]) -> Vec<Span> {
+    const SHARED_MIN: u64 = 16 << 10;
+    // Regions and gaps in order.
+    let (mut pieces, mut at) = (Vec::new(), 0);
+    for Region { range, element } in regions {
+        if range.is_empty() || range.start < at || range.end > size {
+            continue;
+        }
+        pieces.push((at..range.start, None));
+        pieces.push((range.clone(), Some(*element)));
+        at = range.end;
+    }
+    pieces.push((at..size, None));
+    pieces.retain(|(range, _)| !range.is_empty());
+
+    let mut spans = Vec::new();
+    let mut open: Option<Shared> = None;
+    let end = |open: &mut Option<Shared>, spans: &mut Vec<Span>| {
+        if let Some((range, element)) = open.take() {
+            let aligned = element.filter(|(e, origin)| (origin - range.start) % e.width() as u64 == 0);
+            let element = aligned.map_or(Element::Opaque, |(element, _)| element);
+            spans.push(Span::Steps { range, element });
+        }
+    };
+    for (range, element) in pieces {
+        if range.end - range.start >= OWN_CHUNK {
+            end(&mut open, &mut spans);
+            spans.push(match element {
+                Some(element) => Span::Steps { range, element },
+                None => Span::Content { range },
+            });
+            continue;
+        }
+        if let Some((so_far, known)) = &open {
+            let too_long = range.end - so_far.start > STEP;
+            let differs = matches!((element, known), (Some(new), Some((old, _))) if new != *old);
+            if too_long || (differs && so_far.end - so_far.start >= SHARED_MIN) {
+                end(&mut open, &mut spans);
+            }
+        }
+        let (so_far, known) = open.get_or_insert((range.start..range.start, None));
+        so_far.end = range.end;
+        match (element, known) {
+            (Some(new), Some((old, origin))) => {
+                if new != *old || (range.start - *origin) % old.width() as u64 != 0 {
+                    *old = Element::Opaque;
+                }
+            }
+            (Some(new), unknown) => *unknown = Some((new, range.start)),
+            (None, _) => {}
+        }
+    }
+    end(&mut open, &mut spans);
+    spans
+}
+
 fn noise(len: usize, mut state: u64) -> Vec<u8> {
     let next = |_| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -50,13 +110,14 @@ fn noise(len: usize, mut state: u64) -> Vec<u8> {
     (0..len).map(next).collect()
 }
 
-fn chunks(bytes: &Vec<u8>, regions: &[Region]) -> Vec<Chunk> {
-    let mut chunker = Chunker::new(bytes, plan(bytes.len() as u64, regions));
+fn chunks(bytes: &[u8], regions: &[Region]) -> Vec<Chunk> {
+    let source = bytes.to_vec();
+    let mut chunker = Chunker::new(&source, plan(bytes.len() as u64, regions));
     std::iter::from_fn(|| chunker.next(vec![0xee; 7]).expect("memory reads")).collect()
 }
 
 proptest! {
-    #![proptest_config(cases(256))]
+    #![proptest_config(cases(2048))]
 
     #[test]
     fn spans_cover_the_file((size, regions) in any_layout()) {
@@ -68,6 +129,11 @@ proptest! {
             at = range.end;
         }
         prop_assert_eq!(at, size);
+    }
+
+    #[test]
+    fn plans_are_as_documented((size, regions) in any_layout()) {
+        prop_assert_eq!(plan(size, &regions), documented_plan(size, &regions));
     }
 
     #[test]
