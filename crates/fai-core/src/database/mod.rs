@@ -105,7 +105,7 @@ impl Database {
         let connection = Connection::open(path).map_err(wrap)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(wrap)?;
         connection.set_prepared_statement_cache_capacity(64);
-        let mut database = Self {
+        let database = Self {
             connection,
             path: path.to_owned(),
         };
@@ -123,12 +123,12 @@ impl Database {
     }
 
     /// Runs `work` in one transaction that takes the write lock at its start, so that nothing read inside can change
-    /// before it commits. Everything is undone when `work` fails.
+    /// before it commits. Everything is undone when `work` fails. Transactions do not nest: SQLite refuses.
     ///
     /// # Errors
     /// The error of `work`, or of SQLite.
     pub fn transaction<T, E: From<DatabaseError>>(
-        &mut self,
+        &self,
         work: impl FnOnce(&Writer<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let path = self.path.clone();
@@ -136,10 +136,8 @@ impl Database {
             path: path.clone(),
             source,
         };
-        let inner = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(wrap)?;
+        let begun = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate);
+        let inner = begun.map_err(wrap)?;
         let writer = Writer { inner, path: &path };
         let value = work(&writer)?;
         writer.inner.commit().map_err(wrap)?;
@@ -156,7 +154,7 @@ impl Database {
         Ok(problems)
     }
 
-    fn migrate(&mut self) -> Result<(), DatabaseError> {
+    fn migrate(&self) -> Result<(), DatabaseError> {
         let known = MIGRATIONS.len();
         let (found, application) = (self.pragma("user_version")?, self.pragma("application_id")?);
         if found == known as i64 && application == i64::from(APPLICATION_ID) {

@@ -49,7 +49,7 @@ impl Rescued {
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn write(&self, database: &mut Database) -> Result<(), DatabaseError> {
+    pub fn write(&self, database: &Database) -> Result<(), DatabaseError> {
         database.transaction(|writer| {
             for (name, commit) in &self.refs {
                 writer.move_ref(name, None, Some(*commit))?;

@@ -32,7 +32,8 @@ mod walk;
 mod worktree;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 
 pub use add::{AddOptions, AddReport, AddedFile};
 pub use checkout::{CheckoutOptions, CheckoutReport};
@@ -72,7 +73,8 @@ pub struct Repository {
     /// `.fai`, or the bare repository itself.
     directory: PathBuf,
     store: Store,
-    database: Mutex<Database>,
+    /// Reentrant, because a guard lives to the end of its statement, and statements call each other.
+    database: ReentrantMutex<Database>,
     threads: usize,
 }
 
@@ -115,7 +117,7 @@ impl Repository {
             worktree,
             directory,
             store,
-            database: Mutex::new(database),
+            database: ReentrantMutex::new(database),
             threads,
         })
     }
@@ -154,8 +156,8 @@ impl Repository {
     }
 
     /// The database of refs and staging. The guard must not be held while objects are written.
-    fn database(&self) -> MutexGuard<'_, Database> {
-        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    fn database(&self) -> ReentrantMutexGuard<'_, Database> {
+        self.database.lock()
     }
 }
 

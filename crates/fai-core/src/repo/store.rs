@@ -1,7 +1,9 @@
 //! The object store: packs with their index. Reads by id, verified; writes through the ingest pipeline.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
+
+use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 
 use super::error::Error;
 use crate::codec::Decoder;
@@ -17,7 +19,7 @@ use crate::storage::{
 pub struct Store {
     packs: PackSet,
     incoming: PathBuf,
-    index: Mutex<Database>,
+    index: ReentrantMutex<Database>,
     scratch: Mutex<Vec<Scratch>>,
 }
 
@@ -39,7 +41,7 @@ impl Store {
         Ok(Self {
             packs: PackSet::new(directory.join("objects")),
             incoming: directory.join("incoming"),
-            index: Mutex::new(Database::open(&directory.join("db.sqlite"))?),
+            index: ReentrantMutex::new(Database::open(&directory.join("db.sqlite"))?),
             scratch: Mutex::default(),
         })
     }
@@ -110,8 +112,8 @@ impl Store {
         &self.packs
     }
 
-    pub(super) fn index(&self) -> MutexGuard<'_, Database> {
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn index(&self) -> ReentrantMutexGuard<'_, Database> {
+        self.index.lock()
     }
 
     /// Stores what `feed` hands over; everything is durable and indexed when this returns.

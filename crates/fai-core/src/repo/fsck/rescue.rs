@@ -95,7 +95,7 @@ fn replace(path: &Path, reason: &str) -> Result<String, Error> {
             _ => {}
         }
     }
-    rescued.write(&mut Database::open(path)?)?;
+    rescued.write(&Database::open(path)?)?;
     let aside = aside.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(format!(
         "the database was damaged ({reason}) and is now {aside}; kept: {} refs, {} staged paths, {} operations",
