@@ -10,6 +10,7 @@ mod commit;
 mod config;
 mod content;
 mod describe;
+mod diff;
 mod durable;
 mod error;
 mod harvest;
@@ -20,11 +21,14 @@ mod list;
 mod materialize;
 mod moves;
 mod progress;
+mod renames;
 mod restore;
 mod revision;
+mod same_bytes;
 mod snapshot;
 mod status;
 mod store;
+mod tensor_diff;
 mod worktree;
 
 use std::path::{Path, PathBuf};
@@ -37,6 +41,7 @@ pub use commit::{CommitReport, CommitRequest};
 pub use config::Config;
 pub use content::FileReader;
 pub use describe::{Described, Subject};
+pub use diff::{Change, ChangedFile, Comparison, Side, Version};
 pub use error::Error;
 pub use head::Head;
 pub use history::{History, LoggedCommit};
@@ -49,6 +54,7 @@ pub use revision::NamedFile;
 pub use snapshot::Entry;
 pub use status::{Status, StatusEntry};
 pub use store::Store;
+pub use tensor_diff::{Reshaped, Retyped, TensorChanges};
 
 use crate::database::Database;
 

@@ -120,7 +120,7 @@ impl Repository {
     }
 
     /// The files that differ from what `expected` says of them; the stat cache learns of those that do not.
-    fn modified(
+    pub(super) fn modified(
         &self,
         expected: &Snapshot,
         files: Vec<&Found>,
