@@ -4,10 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{
-    add, cat, checkout, chunks, commit, completions, config, fsck, info, init, log, ls, mv, restore, rm, stats, status,
-    version,
-};
+use crate::commands::{add, cat, checkout, chunks, commit, completions, config, demo, diff, fsck, info, init, log, ls, mv, restore, rm, show, stats, status, version};
 
 /// Version control for AI models and their data, between peers, with no server that must exist.
 #[derive(Debug, Parser)]
@@ -45,6 +42,8 @@ pub enum Command {
     Status(status::Args),
     Commit(commit::Args),
     Log(log::Args),
+    Show(show::Args),
+    Diff(diff::Args),
     Ls(ls::Args),
     Cat(cat::Args),
     Checkout(checkout::Args),
@@ -56,6 +55,7 @@ pub enum Command {
     Stats(stats::Args),
     Fsck(fsck::Args),
     Config(config::Args),
+    Demo(demo::Args),
     Completions(completions::Args),
     Version(version::Args),
 }

@@ -45,7 +45,7 @@ impl Args {
 
         let revisions = (repository.resolve("HEAD~1")?, repository.resolve("HEAD")?);
         let versions = (Version::Commit(revisions.0), Version::Commit(revisions.1));
-        diff::print(context, &repository, &versions.0, &versions.1, &RepoPath::root())?;
+        diff::print(context, &repository, &versions.0, &versions.1)?;
 
         let stats = repository.stats()?;
         let saved = format!(

@@ -89,7 +89,7 @@ fn compare(
     new: &Version,
     scope: &RepoPath,
 ) -> Result<Comparison> {
-    Ok(repository.compare(old, new, scope, &Bar::new(context.out, "Comparing"))?)
+    Ok(repository.compare(old, new, std::slice::from_ref(scope), &Bar::new(context.out, "Comparing"))?)
 }
 
 /// Compares and prints the summary of two versions.

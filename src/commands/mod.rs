@@ -7,6 +7,8 @@ pub mod chunks;
 pub mod commit;
 pub mod completions;
 pub mod config;
+pub mod demo;
+pub mod diff;
 pub mod fsck;
 pub mod info;
 pub mod init;
@@ -15,6 +17,7 @@ pub mod ls;
 pub mod mv;
 pub mod restore;
 pub mod rm;
+pub mod show;
 pub mod stats;
 pub mod status;
 pub mod version;
@@ -34,6 +37,8 @@ pub fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Status(args) => args.run(context),
         Command::Commit(args) => args.run(context),
         Command::Log(args) => args.run(context),
+        Command::Show(args) => args.run(context),
+        Command::Diff(args) => args.run(context),
         Command::Ls(args) => args.run(context),
         Command::Cat(args) => args.run(context),
         Command::Checkout(args) => args.run(context),
@@ -45,6 +50,7 @@ pub fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Stats(args) => args.run(context),
         Command::Fsck(args) => args.run(context),
         Command::Config(args) => args.run(context),
+        Command::Demo(args) => args.run(context),
         Command::Completions(args) => args.run(context),
         Command::Version(args) => args.run(context),
     }?;

@@ -138,7 +138,7 @@ impl Repository {
     }
 
     /// The files that differ from their entries; the stat cache learns of those that were read and do not.
-    fn modified(
+    pub(super) fn modified(
         &self,
         cache: &StatCache,
         files: Vec<(&Found, Entry)>,

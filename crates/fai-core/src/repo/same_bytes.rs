@@ -1,0 +1,223 @@
+//! Whether ranges of two files hold the same bytes: by the ids of their chunks where these can tell, by reading only
+//! where they cannot. What the ranges are is not known here.
+
+use std::ops::Range;
+
+use super::worktree::open_regular;
+use super::{Error, FileReader, Repository};
+use crate::object::{FileId, Hash, Kind, Manifest, NODE_ENTRIES, RepoPath};
+use crate::tensor::{FileSource, ReadAt};
+
+/// Bytes of each file that are read and compared at a time.
+const PIECE: u64 = 1 << 20;
+
+/// The longest list of chunks that is kept in memory, some 320 MB: enough for a model of 8 TB.
+const MOST_CHUNKS: u64 = 8 << 20;
+
+/// A file that can be compared with another, range by range.
+pub(super) struct Content<'a> {
+    path: RepoPath,
+    bytes: Box<dyn ReadAt + 'a>,
+    /// The chunks of a stored file, unless there are too many.
+    chunks: Option<Chunks>,
+}
+
+/// Where the chunks of a file start, in order, and their hashes.
+struct Chunks {
+    starts: Vec<(u64, Hash)>,
+    size: u64,
+}
+
+/// True when a file may have too many chunks to keep or to walk through for a comparison. Pages may repeat, so a few
+/// stored bytes can stand for any number of chunks.
+pub(super) fn too_many_chunks(manifest: &Manifest) -> bool {
+    let pages = (NODE_ENTRIES as u64).saturating_pow(u32::from(manifest.level));
+    (manifest.entries.len() as u64).saturating_mul(pages) > MOST_CHUNKS
+}
+
+/// A chunk's place in its file.
+struct Chunk {
+    start: u64,
+    end: u64,
+    hash: Hash,
+}
+
+impl Repository {
+    /// Opens a stored file for comparing; 40 bytes of memory a chunk. `path` is for messages.
+    pub(super) fn stored_content(&self, file: FileId, path: &RepoPath) -> Result<Content<'_>, Error> {
+        let reader = self.open_file(file)?;
+        let chunks = match too_many_chunks(reader.manifest()) {
+            true => None,
+            false => Some(Chunks::of(&reader)?),
+        };
+        Ok(Content {
+            path: path.clone(),
+            bytes: Box::new(reader),
+            chunks,
+        })
+    }
+
+    /// Opens a file of the worktree for comparing.
+    pub(super) fn disk_content(&self, path: &RepoPath) -> Result<Content<'static>, Error> {
+        let absolute = path.below(self.need_worktree("diff")?);
+        let source = open_regular(&absolute).and_then(FileSource::new);
+        Ok(Content {
+            path: path.clone(),
+            bytes: Box::new(source.map_err(Error::io("read", &absolute))?),
+            chunks: None,
+        })
+    }
+}
+
+impl Content<'_> {
+    /// The bytes themselves.
+    pub(super) fn bytes(&self) -> &dyn ReadAt {
+        &*self.bytes
+    }
+
+    fn read(&self, buffer: &mut [u8], offset: u64) -> Result<(), Error> {
+        let read = self.bytes.read_exact_at(buffer, offset);
+        read.map_err(Error::io("read", self.path.as_str().as_ref()))
+    }
+}
+
+impl Chunks {
+    fn of(reader: &FileReader<'_>) -> Result<Self, Error> {
+        let mut starts = Vec::new();
+        reader.for_each_chunk(&mut |offset, extent| -> Result<(), Error> {
+            starts.push((offset, extent.hash));
+            Ok(())
+        })?;
+        let size = reader.manifest().size;
+        Ok(Self { starts, size })
+    }
+
+    /// The chunks from the one that holds `offset` on.
+    fn from(&self, offset: u64) -> impl Iterator<Item = Chunk> {
+        let before = self.starts.partition_point(|(start, _)| *start <= offset);
+        let rest = self.starts.get(before.saturating_sub(1)..).unwrap_or_default();
+        let ends = rest.iter().skip(1).map(|(start, _)| *start).chain([self.size]);
+        rest.iter().zip(ends).map(|((start, hash), end)| Chunk {
+            start: *start,
+            end,
+            hash: *hash,
+        })
+    }
+}
+
+/// True when the `len` bytes at `old_at` and at `new_at` are the same. Reading stops at the first difference.
+///
+/// # Errors
+/// When a range lies outside its file, or reading fails.
+pub(super) fn same(old: &Content<'_>, old_at: u64, new: &Content<'_>, new_at: u64, len: u64) -> Result<bool, Error> {
+    let inside = |at: u64, content: &Content<'_>| at.checked_add(len).is_some_and(|end| end <= content.bytes.len());
+    if !inside(old_at, old) || !inside(new_at, new) {
+        let path = if inside(old_at, old) { &new.path } else { &old.path };
+        let error = std::io::ErrorKind::UnexpectedEof.into();
+        return Err(Error::io("read", path.as_str().as_ref())(error));
+    }
+    match (&old.chunks, &new.chunks) {
+        (Some(old_chunks), Some(new_chunks)) => {
+            let Some(doubtful) = doubtful(old_chunks, old_at, new_chunks, new_at, len) else {
+                return Ok(false);
+            };
+            for span in doubtful {
+                let (from, count) = (span.start, span.end - span.start);
+                if !same_when_read(old, old_at + from, new, new_at + from, count)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+        (Some(chunks), None) => same_as_stored(chunks, old, old_at, new, new_at, len),
+        (None, Some(chunks)) => same_as_stored(chunks, new, new_at, old, old_at, len),
+        (None, None) => same_when_read(old, old_at, new, new_at, len),
+    }
+}
+
+/// The parts, relative to the ranges, of which chunk ids do not tell whether they are the same; `None` when they tell
+/// that some part is not.
+fn doubtful(old: &Chunks, old_at: u64, new: &Chunks, new_at: u64, len: u64) -> Option<Vec<Range<u64>>> {
+    let mut doubtful: Vec<Range<u64>> = Vec::new();
+    let (mut ones, mut others) = (old.from(old_at).peekable(), new.from(new_at).peekable());
+    let mut at = 0;
+    while at < len {
+        let (Some(one), Some(other)) = (ones.peek(), others.peek()) else {
+            // The ranges lie inside the files and chunks cover files: only a wrong size leads here.
+            doubtful.push(at..len);
+            break;
+        };
+        let (one_end, other_end) = (one.end.saturating_sub(old_at), other.end.saturating_sub(new_at));
+        let end = one_end.min(other_end).min(len);
+        // Two chunks that start at one place of the range, before it included, are the same there when their ids are.
+        let aligned = one.start.wrapping_sub(old_at) == other.start.wrapping_sub(new_at);
+        if !(aligned && one.hash == other.hash) {
+            let whole = aligned && one_end == other_end && one_end <= len && one.start >= old_at;
+            if whole {
+                return None;
+            }
+            match doubtful.last_mut() {
+                Some(last) if last.end == at => last.end = end,
+                _ => doubtful.push(at..end),
+            }
+        }
+        at = end.max(at);
+        if one_end <= at {
+            ones.next();
+        }
+        if other_end <= at {
+            others.next();
+        }
+    }
+    Some(doubtful)
+}
+
+/// Compares a range of a stored file with one whose chunks are not known. Whole chunks of the range are compared by
+/// hash, so that only the other file is read for them.
+fn same_as_stored(
+    chunks: &Chunks,
+    stored: &Content<'_>,
+    stored_at: u64,
+    other: &Content<'_>,
+    other_at: u64,
+    len: u64,
+) -> Result<bool, Error> {
+    let mut buffer = Vec::new();
+    let stored_end = stored_at + len;
+    let mut at = stored_at;
+    for chunk in chunks.from(stored_at).take_while(|chunk| chunk.start < stored_end) {
+        let end = chunk.end.min(stored_end);
+        let beside = other_at + (at - stored_at);
+        let same = if chunk.start >= stored_at && chunk.end <= stored_end {
+            // A chunk's length was checked when its manifest or page was decoded.
+            buffer.resize((end - at) as usize, 0);
+            other.read(&mut buffer, beside)?;
+            Kind::Chunk.hash(&buffer) == chunk.hash
+        } else {
+            same_when_read(stored, at, other, beside, end.saturating_sub(at))?
+        };
+        if !same {
+            return Ok(false);
+        }
+        at = end.max(at);
+    }
+    same_when_read(stored, at, other, other_at + (at - stored_at), stored_end - at)
+}
+
+fn same_when_read(old: &Content<'_>, old_at: u64, new: &Content<'_>, new_at: u64, len: u64) -> Result<bool, Error> {
+    let piece = len.min(PIECE) as usize;
+    let (mut one, mut other) = (vec![0; piece], vec![0; piece]);
+    let mut done = 0;
+    while done < len {
+        let count = (len - done).min(PIECE) as usize;
+        one.truncate(count);
+        other.truncate(count);
+        old.read(&mut one, old_at + done)?;
+        new.read(&mut other, new_at + done)?;
+        if one != other {
+            return Ok(false);
+        }
+        done += count as u64;
+    }
+    Ok(true)
+}
