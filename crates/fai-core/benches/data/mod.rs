@@ -1,0 +1,160 @@
+//! Data that the benches share: generated, the same on every machine, shaped like what models hold.
+//! What is measured on it is not here.
+#![allow(dead_code, reason = "every bench uses its own part")]
+
+use fai_core::tensor::Element;
+
+/// Length of a chunk of tensor data, in bytes.
+pub const CHUNK: usize = 1 << 20;
+
+/// Standard deviation of the weights.
+const DEVIATION: f64 = 0.02;
+
+/// xorshift64* (Vigna 2016).
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn bits(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// In (0, 1].
+    fn unit(&mut self) -> f64 {
+        ((self.bits() >> 11) + 1) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Standard normal, by the method of Box and Muller.
+    fn normal(&mut self) -> f64 {
+        (-2.0 * self.unit().ln()).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
+    }
+}
+
+/// What a bench case holds.
+#[derive(Clone, Copy)]
+pub enum Content {
+    Bf16,
+    F16,
+    F32,
+    F64,
+    /// 8-bit quantised weights.
+    Int8,
+    /// fp8 e4m3.
+    Fp8,
+    /// Token ids.
+    Int64,
+    /// An f32 tensor whose lower half is zero, as after a cast from bf16.
+    WidenedBf16,
+    /// English-like JSON lines.
+    Text,
+    Random,
+}
+
+impl Content {
+    pub const ALL: [Content; 10] = [
+        Content::Bf16,
+        Content::F16,
+        Content::F32,
+        Content::F64,
+        Content::Int8,
+        Content::Fp8,
+        Content::Int64,
+        Content::WidenedBf16,
+        Content::Text,
+        Content::Random,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Content::Bf16 => "bf16",
+            Content::F16 => "f16",
+            Content::F32 => "f32",
+            Content::F64 => "f64",
+            Content::Int8 => "int8",
+            Content::Fp8 => "fp8",
+            Content::Int64 => "int64",
+            Content::WidenedBf16 => "f32 from bf16",
+            Content::Text => "opaque text",
+            Content::Random => "opaque random",
+        }
+    }
+
+    pub fn element(self) -> Element {
+        match self {
+            Content::Bf16 => Element::Bf16,
+            Content::F16 => Element::F16,
+            Content::F32 | Content::WidenedBf16 => Element::F32,
+            Content::F64 => Element::F64,
+            Content::Int8 | Content::Fp8 => Element::Byte,
+            Content::Int64 => Element::Int64,
+            Content::Text | Content::Random => Element::Opaque,
+        }
+    }
+
+    /// Length of the chunks that such data is cut into: the average of content-defined cuts for opaque bytes.
+    pub fn chunk_len(self) -> usize {
+        match self.element() {
+            Element::Opaque => 64 << 10,
+            _ => CHUNK,
+        }
+    }
+
+    /// Exactly `len` bytes; `seed` gives others of the same kind.
+    pub fn generate(self, len: usize, seed: u64) -> Vec<u8> {
+        let mut random = Random::new(seed);
+        let mut bytes = Vec::with_capacity(len + 128);
+        while bytes.len() < len {
+            match self {
+                Content::Bf16 => bytes.extend(((weight(&mut random).to_bits() >> 16) as u16).to_le_bytes()),
+                Content::F16 => bytes.extend((narrow(weight(&mut random), 112, 13) as u16).to_le_bytes()),
+                Content::F32 => bytes.extend(weight(&mut random).to_le_bytes()),
+                Content::F64 => bytes.extend((random.normal() * DEVIATION).to_le_bytes()),
+                Content::Int8 => bytes.push((random.normal() * 32.0).clamp(-127.0, 127.0) as i8 as u8),
+                Content::Fp8 => bytes.push(narrow((random.normal() * 64.0) as f32, 120, 20) as u8),
+                Content::Int64 => bytes.extend(((random.unit().powi(4) * 50_000.0) as i64).to_le_bytes()),
+                Content::WidenedBf16 => bytes.extend((weight(&mut random).to_bits() & 0xffff_0000).to_le_bytes()),
+                Content::Text => text(&mut random, &mut bytes),
+                Content::Random => bytes.extend(random.bits().to_le_bytes()),
+            }
+        }
+        bytes.truncate(len);
+        bytes
+    }
+}
+
+fn weight(random: &mut Random) -> f32 {
+    (random.normal() * DEVIATION) as f32
+}
+
+/// The bits of `value` in a narrower binary float: its exponent bias is smaller by `bias`, its mantissa by `drop` bits.
+fn narrow(value: f32, bias: i32, drop: u32) -> u32 {
+    // Scaling by the difference of the biases makes both exponents read alike, subnormals too.
+    let magnitude = (value.abs() * 2f32.powi(-bias)).to_bits() >> drop;
+    magnitude | (value.to_bits() >> 31) << (31 - drop)
+}
+
+fn text(random: &mut Random, out: &mut Vec<u8>) {
+    const WORDS: [&str; 16] = [
+        "the", "model", "layer", "of", "a", "weight", "and", "token", "learns", "from", "data", "loss", "is", "rate",
+        "small", "gradient",
+    ];
+    let line = format!("{{\"step\": {}, \"text\": \"", random.bits() % 100_000);
+    out.extend(line.bytes());
+    for _ in 0..8 {
+        out.extend(
+            WORDS
+                .get(random.bits() as usize % WORDS.len())
+                .copied()
+                .unwrap_or_default()
+                .bytes(),
+        );
+        out.push(b' ');
+    }
+    out.extend(b"\"}\n");
+}
