@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{add, cat, checkout, chunks, commit, completions, config, demo, diff, fsck, info, init, log, ls, mv, restore, rm, show, stats, status, version};
+use crate::commands::{
+    add, cat, checkout, chunks, commit, completions, config, demo, diff, fsck, info, init, log, ls, mv, restore, rm,
+    show, stats, status, version,
+};
 
 /// Version control for AI models and their data, between peers, with no server that must exist.
 #[derive(Debug, Parser)]

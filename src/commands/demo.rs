@@ -29,10 +29,16 @@ const MODEL: &str = "model.safetensors";
 impl Args {
     pub fn run(self, context: &Context) -> Result<()> {
         let out = &context.out;
-        let folder = tempfile::Builder::new().prefix("fai-demo-").tempdir().context("no temporary folder")?;
+        let folder = tempfile::Builder::new()
+            .prefix("fai-demo-")
+            .tempdir()
+            .context("no temporary folder")?;
         let work = folder.path().join("work");
         let (repository, _) = Repository::init(&work, InitOptions::default())?;
-        out.say(Symbol::Done, format!("Initialized FAI repository in {}", repository.directory().display()))?;
+        out.say(
+            Symbol::Done,
+            format!("Initialized FAI repository in {}", repository.directory().display()),
+        )?;
 
         let model = work.join(MODEL);
         let bytes = u64::from(self.size) * 1_000_000;
@@ -50,7 +56,10 @@ impl Args {
         let stats = repository.stats()?;
         let saved = format!(
             "Two versions of {} take {} instead of {}: {} saved",
-            size(bytes), size(stats.stored_bytes), size(stats.logical_bytes), percent(stats.savings())
+            size(bytes),
+            size(stats.stored_bytes),
+            size(stats.logical_bytes),
+            percent(stats.savings())
         );
         out.say(Symbol::Summary, saved)?;
 
@@ -58,11 +67,20 @@ impl Args {
         for (commit, expected, name) in [(revisions.0, base, "base"), (revisions.1, tuned, "fine-tune")] {
             let place = folder.path().join(name);
             repository.export(commit, &RepoPath::root(), &place, false, &Bar::new(*out, "Writing"))?;
-            ensure!(hash(&place.join(MODEL))? == expected, "the {name} came back with other bytes");
+            ensure!(
+                hash(&place.join(MODEL))? == expected,
+                "the {name} came back with other bytes"
+            );
         }
         let rate = rate(2 * bytes, started.elapsed());
-        out.say(Symbol::Done, format!("Checked out both into empty folders, byte for byte the same ({rate})"))?;
-        let options = FsckOptions { full: true, rebuild: false };
+        out.say(
+            Symbol::Done,
+            format!("Checked out both into empty folders, byte for byte the same ({rate})"),
+        )?;
+        let options = FsckOptions {
+            full: true,
+            rebuild: false,
+        };
         let checked = repository.fsck(&options, &Bar::new(*out, "Verifying"))?;
         ensure!(checked.ok(), "fsck found problems: {:?}", checked.problems);
         out.say(Symbol::Done, "Verified every stored byte against its BLAKE3 hash")?;
@@ -80,10 +98,17 @@ impl Args {
     /// Adds and commits the model as it is now.
     fn version(&self, context: &Context, repository: &Repository, message: &str) -> Result<AddReport> {
         let started = Instant::now();
-        let report = repository.add(&[RepoPath::root()], AddOptions::default(), &Bar::new(context.out, "Adding"))?;
+        let report = repository.add(
+            &[RepoPath::root()],
+            AddOptions::default(),
+            &Bar::new(context.out, "Adding"),
+        )?;
         let request = CommitRequest {
             message: Some(message.to_owned()),
-            author: Some(Author { name: "FAI demo".into(), email: String::new() }),
+            author: Some(Author {
+                name: "FAI demo".into(),
+                email: String::new(),
+            }),
             time: context.now()?,
             ..CommitRequest::default()
         };
@@ -91,11 +116,18 @@ impl Args {
         for file in &report.files {
             let (new, all) = (file.new_chunks, file.chunks);
             let rate = rate(file.size, started.elapsed());
-            let text = format!("Added {} ({}): {new} of {all} chunks new, {} stored ({rate}, durable)",
-                file.path, file.file.short(), size(file.stored_bytes));
+            let text = format!(
+                "Added {} ({}): {new} of {all} chunks new, {} stored ({rate}, durable)",
+                file.path,
+                file.file.short(),
+                size(file.stored_bytes)
+            );
             context.out.say(Symbol::Done, text)?;
         }
-        context.out.say(Symbol::Done, format!("Created commit {} - {message:?}", commit.id.short()))?;
+        context.out.say(
+            Symbol::Done,
+            format!("Created commit {} - {message:?}", commit.id.short()),
+        )?;
         Ok(report)
     }
 }

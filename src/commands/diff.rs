@@ -20,8 +20,10 @@ const LISTED: usize = 10;
 
 /// Compare versions: files, tensors, and text line by line
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  fai diff                      what is not staged yet\n  fai diff --staged             what the next commit changes\n  \
-    fai diff HEAD~1               a commit and the worktree\n  fai diff abc12345 9f01cc2e    two commits")]
+#[command(
+    after_help = "Examples:\n  fai diff                      what is not staged yet\n  fai diff --staged             what the next commit changes\n  \
+    fai diff HEAD~1               a commit and the worktree\n  fai diff abc12345 9f01cc2e    two commits"
+)]
 pub struct Args {
     /// Up to two revisions, then a path
     #[arg(num_args = 0..=3)]
@@ -56,7 +58,12 @@ impl Args {
     /// Words that are revisions come first; the last may be a path.
     fn words(&self, context: &Context, repository: &Repository) -> Result<(Vec<CommitId>, RepoPath)> {
         let mut revisions = Vec::new();
-        let mut words = self.words.iter().map(String::as_str).filter(|word| *word != "--").peekable();
+        let mut words = self
+            .words
+            .iter()
+            .map(String::as_str)
+            .filter(|word| *word != "--")
+            .peekable();
         while let Some(word) = words.next_if(|_| revisions.len() < 2) {
             match repository.resolve(word) {
                 Ok(commit) => revisions.push(commit),
@@ -89,7 +96,12 @@ fn compare(
     new: &Version,
     scope: &RepoPath,
 ) -> Result<Comparison> {
-    Ok(repository.compare(old, new, std::slice::from_ref(scope), &Bar::new(context.out, "Comparing"))?)
+    Ok(repository.compare(
+        old,
+        new,
+        std::slice::from_ref(scope),
+        &Bar::new(context.out, "Comparing"),
+    )?)
 }
 
 /// Compares and prints the summary of two versions.
@@ -124,8 +136,14 @@ fn print_summary(
         for (number, id) in [(1, old), (2, new)] {
             let commit: Commit = repository.store().get(*id)?;
             let files = repository.list(Some(*id), &RepoPath::root())?.len();
-            out.say(Symbol::Item, format!("Commit {number}: {} - \"{}\"", id.short(), safe(commit.title())))?;
-            out.say(Symbol::Item, format!("  Date: {}, Files: {files}", format::time(commit.time)))?;
+            out.say(
+                Symbol::Item,
+                format!("Commit {number}: {} - \"{}\"", id.short(), safe(commit.title())),
+            )?;
+            out.say(
+                Symbol::Item,
+                format!("  Date: {}, Files: {files}", format::time(commit.time)),
+            )?;
         }
     }
     if comparison.is_empty() {
@@ -153,9 +171,14 @@ fn print_changes(context: &Context, comparison: &Comparison) -> Result<()> {
         }
     }
     let counts = sections.iter().filter(|(_, _, files)| !files.is_empty());
-    let counts = counts.map(|(_, title, files)| format!("{title}: {} files", files.len())).collect::<Vec<_>>();
+    let counts = counts
+        .map(|(_, title, files)| format!("{title}: {} files", files.len()))
+        .collect::<Vec<_>>();
     let change = format::size_change(comparison.bytes_removed(), comparison.bytes_added());
-    out.say(Symbol::Summary, format!("Summary: {}, Size: {change}", counts.join(", ")))
+    out.say(
+        Symbol::Summary,
+        format!("Summary: {}, Size: {change}", counts.join(", ")),
+    )
 }
 
 fn describe(file: &ChangedFile) -> String {
@@ -165,13 +188,21 @@ fn describe(file: &ChangedFile) -> String {
     };
     match (&file.old, &file.new) {
         (Some(old), Some(new)) => {
-            let from = file.old_path.as_ref().map(|path| format!("{path} -> ")).unwrap_or_default();
+            let from = file
+                .old_path
+                .as_ref()
+                .map(|path| format!("{path} -> "))
+                .unwrap_or_default();
             let mode = match (old.executable, new.executable) {
                 (false, true) => ", now executable",
                 (true, false) => ", no longer executable",
                 _ => "",
             };
-            let sides = if file.same_content() { ids(new) } else { format!("{} -> {}", ids(old), ids(new)) };
+            let sides = if file.same_content() {
+                ids(new)
+            } else {
+                format!("{} -> {}", ids(old), ids(new))
+            };
             format!("{from}{} ({sides}{mode})", file.path)
         }
         (Some(side), None) | (None, Some(side)) => format!("{} ({})", file.path, ids(side)),
@@ -189,17 +220,35 @@ fn print_tensors(context: &Context, tensors: &TensorChanges) -> Result<()> {
         }
     }
     context.out.say(Symbol::Item, format!("      {}", parts.join(", ")))?;
-    let plain = |sign: char, names: &[String]| names.iter().map(|name| format!("{sign} {}", safe(name))).collect::<Vec<_>>();
+    let plain = |sign: char, names: &[String]| {
+        names
+            .iter()
+            .map(|name| format!("{sign} {}", safe(name)))
+            .collect::<Vec<_>>()
+    };
     let mut lines = plain('~', &tensors.changed);
-    lines.extend(tensors.reshaped.iter().map(|t| format!("~ {} {:?} -> {:?}", safe(&t.name), t.old, t.new)));
-    lines.extend(tensors.retyped.iter().map(|t| format!("~ {} {} -> {}", safe(&t.name), t.old, t.new)));
+    lines.extend(
+        tensors
+            .reshaped
+            .iter()
+            .map(|t| format!("~ {} {:?} -> {:?}", safe(&t.name), t.old, t.new)),
+    );
+    lines.extend(
+        tensors
+            .retyped
+            .iter()
+            .map(|t| format!("~ {} {} -> {}", safe(&t.name), t.old, t.new)),
+    );
     lines.extend(plain('+', &tensors.added));
     lines.extend(plain('-', &tensors.removed));
     for line in lines.iter().take(LISTED) {
         context.out.say(Symbol::Item, format!("        {line}"))?;
     }
     if lines.len() > LISTED {
-        context.out.say(Symbol::Item, format!("        ... and {} more (--json lists all)", lines.len() - LISTED))?;
+        context.out.say(
+            Symbol::Item,
+            format!("        ... and {} more (--json lists all)", lines.len() - LISTED),
+        )?;
     }
     Ok(())
 }
@@ -212,7 +261,9 @@ fn print_texts(context: &Context, repository: &Repository, comparison: &Comparis
             None => Ok(Some(Vec::new())),
         };
         let old_path = file.old_path.as_ref().unwrap_or(&file.path);
-        let (Some(old), Some(new)) = (read(&file.old, old_path)?, read(&file.new, &file.path)?) else { continue };
+        let (Some(old), Some(new)) = (read(&file.old, old_path)?, read(&file.new, &file.path)?) else {
+            continue;
+        };
         if let (Some(old), Some(new)) = (text_diff::as_text(&old), text_diff::as_text(&new)) {
             text_diff::print(&context.out, file.path.as_str(), old, new)?;
         }

@@ -19,7 +19,9 @@ impl Args {
     pub fn run(self, context: &Context) -> Result<()> {
         let repository = context.repository()?;
         let commit = repository.resolve(&self.revision)?;
-        let Some(logged) = repository.history(commit, None)?.next() else { return Ok(()) };
+        let Some(logged) = repository.history(commit, None)?.next() else {
+            return Ok(());
+        };
         let logged = logged?;
         log::print(context, &logged, false, &Default::default())?;
         let changes = diff::against_parent(context, &repository, commit, logged.commit.parents.first().copied())?;

@@ -238,7 +238,12 @@ impl Repository {
     /// When there is no file at that path, or it cannot be read.
     pub fn read_side(&self, version: &Version, path: &RepoPath, limit: u64) -> Result<Option<Vec<u8>>, Error> {
         let side = match *version {
-            Version::Empty => return Err(Error::NotInRevision { path: path.clone(), revision: "nothing".to_owned() }),
+            Version::Empty => {
+                return Err(Error::NotInRevision {
+                    path: path.clone(),
+                    revision: "nothing".to_owned(),
+                });
+            }
             Version::Commit(commit) => self.file_in(commit, path, &commit.short())?.into(),
             Version::Index => {
                 let entry = self.expected()?.0.get(path).copied();

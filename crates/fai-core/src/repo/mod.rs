@@ -31,8 +31,8 @@ mod snapshot;
 mod stats;
 mod status;
 mod store;
-mod walk;
 mod tensor_diff;
+mod walk;
 mod worktree;
 
 use std::path::{Path, PathBuf};
