@@ -11,7 +11,7 @@ use crate::commands::{
 
 /// Version control for AI models and their data, between peers, with no server that must exist.
 #[derive(Debug, Parser)]
-#[command(name = "fai", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(name = "fai", version, propagate_version = true)]
 #[command(after_help = "Start with:\n  fai init\n  fai add models/\n  fai commit -m \"First model\"")]
 pub struct Cli {
     #[command(flatten)]
