@@ -1,16 +1,18 @@
 //! `diff`: which files differ between two versions, and what a file holds on either side.
 //!
-//! Which of them are one file at two paths is decided in `renames`, which tensors changed in `tensor_diff`.
+//! Which paths differ is found in `differences`, which of them are one file in `renames`, and which tensors changed in
+//! `tensor_diff`.
 
 use std::collections::BTreeMap;
 use std::io::Read;
 
+use super::differences::Difference;
 use super::renames::Candidate;
-use super::snapshot::{Entry, Snapshot};
+use super::snapshot::Entry;
 use super::tensor_diff::TensorChanges;
 use super::worktree::open_regular;
 use super::{Error, Progress, Repository};
-use crate::object::{Commit, CommitId, EntryKind, FileId, RepoPath, Tree, TreeEntry, TreeId};
+use crate::object::{CommitId, FileId, RepoPath};
 
 /// A version that can be compared with another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,12 +154,6 @@ fn total(files: &[ChangedFile], side: impl Fn(&ChangedFile) -> Option<Side>) -> 
     sizes.fold(0, u64::saturating_add)
 }
 
-/// The files of a version by path.
-type Files = BTreeMap<RepoPath, Side>;
-
-/// A path and what is there in the old and in the new version.
-type Difference = (RepoPath, Option<Side>, Option<Side>);
-
 impl Repository {
     /// Compares two versions, at and below `scopes` or everywhere when there are none, with the tensors of files
     /// that have some.
@@ -189,24 +185,11 @@ impl Repository {
         scopes: &[RepoPath],
         progress: &dyn Progress,
     ) -> Result<Comparison, Error> {
-        let differences = match (*old, *new) {
-            (old, new) if old == new => Vec::new(),
-            (Version::Commit(old), Version::Commit(new)) => self.tree_differences(old, new, scopes)?,
-            (Version::Worktree, new) => {
-                let after = self.stored_files(new, scopes)?;
-                differing(self.worktree_files(&after, scopes, progress)?, after)
-            }
-            (old, Version::Worktree) => {
-                let before = self.stored_files(old, scopes)?;
-                let after = self.worktree_files(&before, scopes, progress)?;
-                differing(before, after)
-            }
-            (old, new) => differing(self.stored_files(old, scopes)?, self.stored_files(new, scopes)?),
-        };
+        let differences = self.differences(*old, *new, scopes, progress)?;
         self.sorted_out(differences)
     }
 
-    /// What the files of a side hold, or `None` when that is longer than `limit` bytes. `path` is the file's path in
+    /// What the file of a side holds, or `None` when that is longer than `limit` bytes. `path` is the file's path in
     /// the side's version.
     ///
     /// # Errors
@@ -268,93 +251,6 @@ impl Repository {
         self.read_content(&side, path, limit)
     }
 
-    /// Walks two commits' trees together. Folders that are the same in both are not read.
-    fn tree_differences(&self, old: CommitId, new: CommitId, scopes: &[RepoPath]) -> Result<Vec<Difference>, Error> {
-        let root = |commit| -> Result<TreeId, Error> { Ok(self.store().get::<Commit>(commit)?.tree) };
-        let read = |tree: Option<TreeId>| -> Result<Vec<TreeEntry>, Error> {
-            let tree = tree.map(|tree| self.store().get::<Tree>(tree)).transpose()?;
-            Ok(tree.map(Tree::into_entries).unwrap_or_default())
-        };
-        let mut differences = Vec::new();
-        let mut pending = Vec::new();
-        let roots = (root(old)?, root(new)?);
-        if roots.0 != roots.1 {
-            pending.push((RepoPath::root(), Some(roots.0), Some(roots.1)));
-        }
-        while let Some((folder, before, after)) = pending.pop() {
-            let named = |entries: Vec<TreeEntry>| entries.into_iter().map(|entry| (entry.name.clone(), entry));
-            for (name, before, after) in paired(named(read(before)?), named(read(after)?)) {
-                let path = folder.join(&name);
-                let tree = |entry: &Option<TreeEntry>| entry.as_ref().and_then(TreeEntry::tree_id);
-                let trees = (tree(&before), tree(&after));
-                let sides = (before.as_ref().and_then(side), after.as_ref().and_then(side));
-                if trees.0 != trees.1 && leads_into(&path, scopes) {
-                    pending.push((path.clone(), trees.0, trees.1));
-                }
-                if sides.0 != sides.1 && in_scope(&path, scopes) {
-                    differences.push((path, sides.0, sides.1));
-                }
-            }
-        }
-        differences.sort_by(|one, other| one.0.cmp(&other.0));
-        Ok(differences)
-    }
-
-    /// The files of a commit or of the index. The worktree holds what the index says where nothing else is known.
-    fn stored_files(&self, version: Version, scopes: &[RepoPath]) -> Result<Files, Error> {
-        let files = match version {
-            Version::Empty => Default::default(),
-            Version::Commit(commit) => self.snapshot(Some(commit))?,
-            Version::Index | Version::Worktree => self.expected()?.0,
-        };
-        let wanted = files.into_iter().filter(|(path, _)| in_scope(path, scopes));
-        Ok(wanted.map(|(path, entry)| (path, entry.into())).collect())
-    }
-
-    /// The tracked files that are in the worktree. Those that hold what the index says, or what `other` says of
-    /// their path, have its id. Reads what the stat cache cannot vouch for.
-    fn worktree_files(&self, other: &Files, scopes: &[RepoPath], progress: &dyn Progress) -> Result<Files, Error> {
-        self.need_worktree("diff")?;
-        let tracked = self.stored_files(Version::Index, scopes)?;
-        let (found, _) = self.look_at(&tracked.keys().collect::<Vec<_>>());
-        let on_disk = found.iter().map(|found| {
-            let (size, executable) = (found.stat.size, found.executable);
-            let side = Side {
-                file: None,
-                size,
-                executable,
-            };
-            (found.path.clone(), side)
-        });
-        let mut files: Files = on_disk.collect();
-        for (known, refuted) in [(&tracked, None), (other, Some(&tracked))] {
-            // The executable bit is taken from the disk, so that it does not hide what is known of the content. A file
-            // that was just found not to be what the index says need not be compared with the same thing again.
-            let asked: Snapshot = files
-                .iter()
-                .filter(|(_, side)| side.file.is_none())
-                .filter_map(|(path, side)| {
-                    let known_side = known.get(path).filter(|known| known.size == side.size)?;
-                    let refuted = refuted.and_then(|files| files.get(path)?.file);
-                    let file = known_side.file.filter(|file| Some(*file) != refuted)?;
-                    let (size, executable) = (side.size, side.executable);
-                    Some((path.clone(), Entry { file, size, executable }))
-                })
-                .collect();
-            if asked.is_empty() {
-                continue;
-            }
-            let pairs = found.iter().filter_map(|found| Some((found, *asked.get(&found.path)?)));
-            let modified = self.modified(&self.stat_cache()?, pairs.collect(), progress)?;
-            for (path, entry) in asked {
-                if modified.binary_search(&path).is_err() {
-                    files.insert(path, entry.into());
-                }
-            }
-        }
-        Ok(files)
-    }
-
     /// Differences by kind, with renamed files found among the added and removed ones.
     fn sorted_out(&self, differences: Vec<Difference>) -> Result<Comparison, Error> {
         let mut comparison = Comparison::default();
@@ -408,51 +304,5 @@ fn changed(change: Change, path: RepoPath, old: Option<Side>, new: Option<Side>)
         new,
         similarity: None,
         tensors: None,
-    }
-}
-
-/// What an entry of a tree is, unless it is a folder.
-fn side(entry: &TreeEntry) -> Option<Side> {
-    Some(Side {
-        file: Some(entry.file_id()?),
-        size: entry.size,
-        executable: entry.kind == EntryKind::Executable,
-    })
-}
-
-fn in_scope(path: &RepoPath, scopes: &[RepoPath]) -> bool {
-    scopes.is_empty() || scopes.iter().any(|scope| path.is_within(scope))
-}
-
-/// True when something below `folder` is in scope.
-fn leads_into(folder: &RepoPath, scopes: &[RepoPath]) -> bool {
-    in_scope(folder, scopes) || scopes.iter().any(|scope| scope.is_within(folder))
-}
-
-/// The paths that differ. Content that is only on disk differs from everything.
-fn differing(old: Files, new: Files) -> Vec<Difference> {
-    let pairs = paired(old.into_iter(), new.into_iter());
-    pairs.into_iter().filter(|(_, old, new)| old != new).collect()
-}
-
-/// Merges two lists that are sorted by key.
-fn paired<K: Ord, V>(
-    old: impl Iterator<Item = (K, V)>,
-    new: impl Iterator<Item = (K, V)>,
-) -> Vec<(K, Option<V>, Option<V>)> {
-    let (mut old, mut new) = (old.peekable(), new.peekable());
-    let mut pairs = Vec::new();
-    loop {
-        let order = match (old.peek(), new.peek()) {
-            (Some((one, _)), Some((other, _))) => one.cmp(other),
-            (Some(_), None) => std::cmp::Ordering::Less,
-            (None, Some(_)) => std::cmp::Ordering::Greater,
-            (None, None) => return pairs,
-        };
-        let before = if order.is_le() { old.next() } else { None };
-        let after = if order.is_ge() { new.next() } else { None };
-        let (old_key, before) = before.unzip();
-        let (new_key, after) = after.unzip();
-        pairs.extend(old_key.or(new_key).map(|key| (key, before, after)));
     }
 }

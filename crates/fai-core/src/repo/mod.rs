@@ -11,6 +11,7 @@ mod config;
 mod content;
 mod describe;
 mod diff;
+mod differences;
 mod durable;
 mod error;
 mod fsck;

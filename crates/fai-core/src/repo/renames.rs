@@ -172,16 +172,20 @@ impl Sketch {
             chunks: Vec::new(),
         };
         file.for_each_chunk(&mut |_, extent| -> Result<(), Error> {
-            if passes(&extent.hash, sketch.zeros) {
-                sketch.chunks.push((extent.hash, extent.len));
-            }
-            if sketch.chunks.len() >= 2 * SKETCH {
-                sketch.shrink();
-            }
+            sketch.push(extent.hash, extent.len);
             Ok(())
         })?;
         sketch.shrink();
         Ok(sketch)
+    }
+
+    fn push(&mut self, hash: Hash, len: u64) {
+        if passes(&hash, self.zeros) {
+            self.chunks.push((hash, len));
+        }
+        if self.chunks.len() >= 2 * SKETCH {
+            self.shrink();
+        }
     }
 
     /// Merges occurrences of one chunk, and drops chunks until no more than [`SKETCH`] are left.
@@ -230,4 +234,56 @@ fn passes(hash: &Hash, zeros: u32) -> bool {
         .first_chunk()
         .map_or(0, |bytes| u64::from_be_bytes(*bytes));
     first.leading_zeros() >= zeros
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::{ChunkId, Id};
+
+    fn sketch(chunks: impl Iterator<Item = u64>) -> Sketch {
+        let mut sketch = Sketch {
+            zeros: 0,
+            chunks: Vec::new(),
+        };
+        chunks.for_each(|index| sketch.push(*ChunkId::of(&index.to_le_bytes()).hash(), 1000));
+        sketch.shrink();
+        sketch
+    }
+
+    #[test]
+    fn short_lists_are_compared_exactly() {
+        let one = sketch(0..1000);
+        assert_eq!(one.share(&sketch(400..1000)), 60);
+        assert_eq!(one.share(&sketch(400..1400)), 60);
+        assert_eq!(one.share(&sketch(1000..2000)), 0);
+        assert_eq!(one.share(&sketch((0..1000).rev())), 99);
+        assert_eq!(one.share(&sketch(0..0)), 0);
+        assert_eq!(sketch(0..0).share(&sketch(0..0)), 0);
+    }
+
+    #[test]
+    fn occurrences_count_as_often_as_both_have_them() {
+        let repeated = |times: usize| sketch([7; 100].into_iter().take(times).chain(0..0));
+        assert_eq!(repeated(100).share(&repeated(60)), 60);
+    }
+
+    #[test]
+    fn long_lists_take_bounded_memory_and_are_compared_nearly() {
+        let long = sketch(0..200_000);
+        assert!(
+            (SKETCH / 4..=SKETCH).contains(&long.chunks.len()),
+            "{}",
+            long.chunks.len()
+        );
+        for (other, share) in [
+            (sketch(50_000..200_000), 75),
+            (sketch(0..100_000), 50),
+            (sketch(0..4000), 2),
+        ] {
+            let found = i32::from(long.share(&other));
+            assert!((found - share).abs() <= 4, "{found} instead of {share}");
+            assert_eq!(i32::from(other.share(&long)), found);
+        }
+    }
 }

@@ -221,3 +221,90 @@ fn same_when_read(old: &Content<'_>, old_at: u64, new: &Content<'_>, new_at: u64
     }
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A file with the given bytes whose chunks end at `cuts` and at its end.
+    fn content(bytes: &[u8], cuts: Option<&[usize]>) -> Content<'static> {
+        let chunks = cuts.map(|cuts| {
+            let mut ends: Vec<usize> = cuts.iter().map(|cut| cut % bytes.len()).chain([bytes.len()]).collect();
+            ends.sort_unstable();
+            ends.dedup();
+            let mut start = 0;
+            let mut starts = Vec::new();
+            for end in ends.into_iter().filter(|end| *end > 0) {
+                starts.push((start as u64, Kind::Chunk.hash(&bytes[start..end])));
+                start = end;
+            }
+            let size = bytes.len() as u64;
+            Chunks { starts, size }
+        });
+        Content {
+            path: RepoPath::root(),
+            bytes: Box::new(bytes.to_vec()),
+            chunks,
+        }
+    }
+
+    fn cuts() -> impl Strategy<Value = Option<Vec<usize>>> {
+        prop::option::of(prop::collection::vec(0usize..200, 0..12))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn chunk_ids_and_bytes_agree(
+            // Few values, so that equal chunks turn up at other places too.
+            inner in prop::collection::vec(0u8..2, 0..80),
+            heads in (prop::collection::vec(0u8..2, 1..60), prop::collection::vec(0u8..2, 1..60)),
+            tail in prop::collection::vec(0u8..2, 0..60),
+            flip in prop::option::of(0usize..80),
+            cuts in (cuts(), cuts(), any::<bool>()),
+        ) {
+            let mut changed = inner.clone();
+            if let Some(byte) = flip.and_then(|at| changed.get_mut(at)) {
+                *byte ^= 1;
+            }
+            let same_head = if cuts.2 { &heads.0 } else { &heads.1 };
+            let old = [&heads.0[..], &inner, &tail].concat();
+            let new = [&same_head[..], &changed, &tail].concat();
+            let new_cuts = if cuts.2 { cuts.0.clone() } else { cuts.1 };
+            let (one, other) = (content(&old, cuts.0.as_deref()), content(&new, new_cuts.as_deref()));
+            let (old_at, new_at) = (heads.0.len() as u64, same_head.len() as u64);
+            let found = same(&one, old_at, &other, new_at, inner.len() as u64);
+            prop_assert_eq!(found.unwrap(), inner == changed);
+        }
+    }
+
+    #[test]
+    fn ranges_outside_a_file_are_errors() {
+        let (short, long) = (content(b"short", Some(&[2])), content(b"longer than that", None));
+        for (at, len) in [(0, 6), (5, 1), (6, 0), (1, u64::MAX), (u64::MAX, 1)] {
+            assert!(same(&short, at, &long, 0, len).is_err(), "{at} {len}");
+            assert!(same(&long, 0, &short, at, len).is_err(), "{at} {len}");
+        }
+        assert!(same(&short, 5, &long, 16, 0).unwrap());
+    }
+
+    #[test]
+    fn pages_that_may_stand_for_too_much_are_told() {
+        let entry = crate::object::Extent {
+            hash: Kind::Page.hash(b"page"),
+            len: 1,
+        };
+        let manifest = |level, count| Manifest {
+            size: count as u64,
+            content: crate::object::ContentHash::from_hash(Kind::Chunk.hash(b"content")),
+            level,
+            entries: vec![entry; count],
+        };
+        assert!(!too_many_chunks(&manifest(0, NODE_ENTRIES)));
+        assert!(!too_many_chunks(&manifest(1, 1024)));
+        assert!(too_many_chunks(&manifest(1, 1025)));
+        assert!(too_many_chunks(&manifest(3, 2)));
+    }
+}

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::error::Error;
 use super::{Repository, Store};
 use crate::database::Staged;
-use crate::object::{Commit, CommitId, EntryKind, FileId, Kind, Object, RepoPath, Tree, TreeEntry, TreeId};
+use crate::object::{
+    Commit, CommitId, EntryKind, FileId, Kind, MAX_PATH_LEN, Object, PathError, RepoPath, Tree, TreeEntry, TreeId,
+};
 use crate::storage::Feeder;
 
 /// A file of a snapshot.
@@ -92,6 +94,10 @@ pub(super) fn overlay(files: &mut Snapshot, staging: &BTreeMap<RepoPath, Staged>
 pub(super) fn collect(store: &Store, tree: &Tree, folder: &RepoPath, files: &mut Snapshot) -> Result<(), Error> {
     for entry in tree.entries() {
         let path = folder.join(&entry.name);
+        if path.as_str().len() > MAX_PATH_LEN {
+            // Also what bounds this recursion: every level adds two bytes or more.
+            return Err(PathError::TooLong(path.as_str().chars().take(60).collect()).into());
+        }
         match (entry.tree_id(), entry.file_id()) {
             (Some(id), _) => collect(store, &store.get(id)?, &path, files)?,
             (None, Some(file)) => {
