@@ -11,10 +11,11 @@ mod rescue;
 mod staging;
 mod stat_cache;
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 pub use files::{FileRecord, TensorRecord};
 pub use operations::Operation;
@@ -83,6 +84,18 @@ impl DatabaseError {
             DatabaseError::Newer { .. } => false,
         }
     }
+
+    /// True when the file for shared memory could not be made.
+    fn lacks_shared_memory(&self) -> bool {
+        use rusqlite::ffi::{SQLITE_CANTOPEN, SQLITE_IOERR_SHMOPEN, SQLITE_IOERR_SHMSIZE};
+        let codes = [SQLITE_CANTOPEN, SQLITE_IOERR_SHMOPEN, SQLITE_IOERR_SHMSIZE];
+        match self {
+            DatabaseError::Sqlite { source, .. } => source
+                .sqlite_error()
+                .is_some_and(|error| codes.contains(&error.extended_code)),
+            _ => false,
+        }
+    }
 }
 
 /// An open database. Not shared by threads; several may be open on one file.
@@ -93,11 +106,39 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens the database at `path`, creating it and bringing its schema up to date as needed.
+    /// Opens the database at `path`, creating it and bringing its schema up to date as needed. On a disk that is full
+    /// it may be open for reading only.
     ///
     /// # Errors
     /// When the file cannot be opened, is not ours, or is newer than this program.
     pub fn open(path: &Path) -> Result<Self, DatabaseError> {
+        match Self::open_shared(path) {
+            // SQLite shares memory through a file that takes room. Whoever uses the database has that file, and it
+            // stays when they crash; where it cannot be made nobody else is there, and all is in the main file.
+            Err(error) if error.lacks_shared_memory() && is_checkpointed(path) => {
+                Self::open_alone(path).map_err(|_| error)
+            }
+            other => other,
+        }
+    }
+
+    /// Opens the database for reading, by assuming that nobody changes it meanwhile.
+    fn open_alone(path: &Path) -> Result<Self, DatabaseError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        let opened = Connection::open_with_flags(format!("file:{}?immutable=1", uri_path(path)), flags);
+        let connection = opened.map_err(|source| DatabaseError::Sqlite {
+            path: path.to_owned(),
+            source,
+        })?;
+        let mut database = Self {
+            connection,
+            path: path.to_owned(),
+        };
+        database.migrate()?;
+        Ok(database)
+    }
+
+    fn open_shared(path: &Path) -> Result<Self, DatabaseError> {
         let wrap = |source| DatabaseError::Sqlite {
             path: path.to_owned(),
             source,
@@ -275,6 +316,27 @@ impl Writer<'_> {
     }
 }
 
+/// True when nothing waits in the log beside the database.
+fn is_checkpointed(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    Path::new(&log).metadata().map_or(true, |metadata| metadata.len() == 0)
+}
+
+/// The path as it stands in a URI.
+fn uri_path(path: &Path) -> String {
+    use std::fmt::Write;
+    let mut text = String::new();
+    for byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) {
+            text.push(char::from(*byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}
+
 /// A hash column; `None` when it does not hold 32 bytes.
 fn hash_column(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<Option<Hash>> {
     Ok(row
@@ -291,4 +353,24 @@ fn to_sql(value: u64) -> i64 {
 
 fn from_sql(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_can_be_read_alone_wherever_it_lies() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["plain", "a?b#c%20d &=é", "*"] {
+            let path = folder.path().join(name);
+            drop(Database::open(&path).unwrap());
+            assert!(is_checkpointed(&path));
+            let mut database = Database::open_alone(&path).unwrap();
+            assert_eq!(database.refs().unwrap(), []);
+            let write = database.transaction(|writer| writer.clear_staging());
+            assert!(write.is_err(), "it is open for reading only");
+        }
+        assert!(Database::open_alone(&folder.path().join("absent")).is_err());
+    }
 }

@@ -10,6 +10,7 @@ mod packs;
 mod reachable;
 mod rebuild;
 mod rescue;
+mod verify;
 
 use std::collections::BTreeMap;
 

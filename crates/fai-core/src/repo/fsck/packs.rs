@@ -2,46 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use super::findings::{Findings, MAX_LISTED, explain, record_name};
-use crate::codec::{Codec, Decoder};
+use super::verify::{Agreement, PackCheck, each_pack, locations};
+use crate::codec::Decoder;
 use crate::object::Hash;
 use crate::repo::progress::{Event, Progress};
 use crate::repo::store::read_sealed;
 use crate::repo::{Error, Repository};
-use crate::storage::{Location, PACK_SUFFIX, PackSet, SealedPack, StorageError, list_packs};
-
-/// What looking at one pack brought.
-#[derive(Debug)]
-pub(super) struct PackCheck {
-    pub name: Hash,
-    /// Why its own index cannot be used.
-    pub broken: Option<String>,
-    /// Length of the file; 0 when it is broken.
-    pub len: u64,
-    /// Records looked at.
-    pub records: u64,
-    /// Bytes of records read and verified.
-    pub bytes: u64,
-    /// Records that are not what they were.
-    pub damaged: Vec<(Location, String)>,
-    agreement: Agreement,
-}
-
-/// What the database says about the records that a pack's own index lists.
-#[derive(Debug, Default)]
-struct Agreement {
-    /// Records that it has exactly there.
-    here: u64,
-    /// Records that it does not have.
-    unknown: u64,
-    /// Damaged records of which it has another copy.
-    superseded: u64,
-    /// Why it could not be asked.
-    failure: Option<String>,
-}
+use crate::storage::{Location, PACK_SUFFIX, PackSet, list_packs};
 
 /// How a pack is called in reports.
 pub(super) fn pack_name(name: &Hash) -> String {
@@ -202,9 +171,10 @@ impl Repository {
         }
     }
 
-    /// Reports those of `unindexed` that no writer has indexed meanwhile.
+    /// Reports those of `unindexed` that nobody is about to index.
     pub(super) fn check_index_again(&self, unindexed: BTreeSet<Hash>, findings: &mut Findings) {
-        if unindexed.is_empty() {
+        // First the writers, then the index: one that ended in between has indexed its packs.
+        if unindexed.is_empty() || self.has_writers() {
             return;
         }
         let known: BTreeSet<Hash> = match self.store().index().packs() {
@@ -221,94 +191,15 @@ impl Repository {
     }
 }
 
-impl PackCheck {
-    pub fn new(name: Hash, len: u64, broken: Option<String>) -> Self {
-        Self {
-            name,
-            broken,
-            len,
-            records: 0,
-            bytes: 0,
-            damaged: Vec::new(),
-            agreement: Agreement::default(),
-        }
-    }
-
-    /// Reads all `records` and takes note of those that are not what they were.
-    pub fn verify(
-        &mut self,
-        packs: &PackSet,
-        decoder: &mut Decoder,
-        records: &[Location],
-        progress: &dyn Progress,
-    ) -> Result<(), Error> {
-        let (mut payload, mut raw) = (Vec::new(), Vec::new());
-        for location in records {
-            let read = match location.header.codec {
-                // Nothing here decodes deltas yet: only their headers can be checked.
-                Codec::Delta => packs.payload(location, &mut payload).map(drop),
-                _ => packs.read(location, decoder, &mut payload, &mut raw),
-            };
-            match read {
-                Ok(()) => {}
-                Err(StorageError::Damaged { reason, .. }) => self.damaged.push((*location, reason)),
-                Err(error @ StorageError::Io { .. }) => self.damaged.push((*location, explain(&error))),
-                Err(error) => return Err(error.into()),
-            }
-            self.bytes += location.header.record_len();
-            progress.on(Event::Bytes(location.header.record_len()));
-        }
-        Ok(())
-    }
-}
-
-/// The records of a pack as locations.
-pub(super) fn locations(pack: &SealedPack) -> Vec<Location> {
-    let located = |entry: &crate::storage::IndexEntry| Location {
-        pack: pack.name,
-        offset: entry.offset,
-        header: entry.header,
-    };
-    pack.entries.iter().map(located).collect()
-}
-
-/// Runs `work` for every pack, on as many threads as the repository uses, and returns the results by name.
-pub(super) fn each_pack<T: Send>(
-    repository: &Repository,
-    names: &BTreeSet<Hash>,
-    work: impl Fn(&PackSet, &mut Decoder, Hash) -> Result<T, Error> + Sync,
-) -> Result<Vec<T>, Error> {
-    // Its own set: the store's may hold files open that are no longer in the folder.
-    let packs = PackSet::new(repository.store().packs().folder().to_owned());
-    let names: Vec<Hash> = names.iter().copied().collect();
-    let next = AtomicUsize::new(0);
-    let results = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        let run = || -> Result<(), Error> {
-            let mut decoder = Decoder::new()?;
-            while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let result = work(&packs, &mut decoder, *name);
-                if result.is_err() {
-                    next.store(names.len(), Ordering::Relaxed);
-                }
-                results
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push((*name, result?));
-            }
-            Ok(())
+impl Repository {
+    /// True while another process, or thread, adds or commits here.
+    fn has_writers(&self) -> bool {
+        let held = |name: &&str| {
+            let lock = std::fs::File::open(self.directory.join(name));
+            lock.is_ok_and(|file| matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
         };
-        let threads: Vec<_> = (0..repository.threads.min(names.len()))
-            .map(|_| scope.spawn(run))
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect::<Result<Vec<()>, Error>>()
-    })?;
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_by_key(|(name, _)| *name);
-    Ok(results.into_iter().map(|(_, result)| result).collect())
+        ["lock", "commit.lock"].iter().any(held)
+    }
 }
 
 /// Temporary packs whose writers are dead: the next writer takes them in.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::findings::Findings;
-use super::packs::{PackCheck, each_pack, locations, pack_name};
+use super::packs::pack_name;
+use super::verify::{PackCheck, each_pack, locations};
 use crate::database::{FileRecord, TensorRecord};
 use crate::object::{CommitId, FileId, Hash, Kind};
 use crate::repo::content::FileReader;
