@@ -130,7 +130,7 @@ impl Database {
             path: path.to_owned(),
             source,
         })?;
-        let mut database = Self {
+        let database = Self {
             connection,
             path: path.to_owned(),
         };
@@ -366,7 +366,7 @@ mod tests {
             let path = folder.path().join(name);
             drop(Database::open(&path).unwrap());
             assert!(is_checkpointed(&path));
-            let mut database = Database::open_alone(&path).unwrap();
+            let database = Database::open_alone(&path).unwrap();
             assert_eq!(database.refs().unwrap(), []);
             let write = database.transaction(|writer| writer.clear_staging());
             assert!(write.is_err(), "it is open for reading only");
