@@ -67,7 +67,13 @@ fn print(context: &Context, report: &FsckReport) -> Result<()> {
         "bytes" => size(*count),
         name => format!("{count} {}", name.replace('_', " ")),
     };
-    let checked = report.checked.iter().map(count).collect::<Vec<_>>().join(", ");
+    let checked = report
+        .checked
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(count)
+        .collect::<Vec<_>>()
+        .join(", ");
     for problem in &report.problems {
         let Problem {
             kind,

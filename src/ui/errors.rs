@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use fai_core::database::DatabaseError;
+use fai_core::object::PathError;
 use fai_core::repo::Error;
 use fai_core::storage::StorageError;
 
@@ -113,6 +114,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         Error::Database(DatabaseError::Foreign(_) | DatabaseError::Damaged { .. }) => {
             "`fai fsck --rebuild` makes a new database from the packs"
         }
+        Error::Path(PathError::Outside(_)) => "name a path inside the repository; `-C DIR` works in another one",
         Error::Path(_) | Error::BadTree { .. } => "rename it: the rules are in docs/format.md, under \"Names\"",
         Error::WrongKind { .. } | Error::BadCommit(_) | Error::Usage(_) => return None,
         Error::BadHead(_) => "`fai checkout main` writes it anew",

@@ -21,9 +21,12 @@ pub fn size(bytes: u64) -> String {
 }
 
 /// `+5MB`, `-12KB`, `+0B`.
-pub fn size_change(old: u64, new: u64) -> String {
-    let sign = if new >= old { '+' } else { '-' };
-    format!("{sign}{}", size(new.abs_diff(old)))
+pub fn size_change(delta: i128) -> String {
+    let sign = if delta >= 0 { '+' } else { '-' };
+    format!(
+        "{sign}{}",
+        size(u64::try_from(delta.unsigned_abs()).unwrap_or(u64::MAX))
+    )
 }
 
 /// `22.7M`, `7B`, `512`: parameter counts.
@@ -129,8 +132,8 @@ mod tests {
         for (bytes, text) in expected {
             assert_eq!(size(bytes), text, "{bytes}");
         }
-        assert_eq!(size_change(10, 5_000_010), "+5MB");
-        assert_eq!(size_change(5_000_010, 10), "-5MB");
+        assert_eq!(size_change(5_000_000), "+5MB");
+        assert_eq!(size_change(-5_000_000), "-5MB");
         assert_eq!(count(22_713_216), "22.7M");
         assert_eq!(count(7_000_000_000), "7B");
         assert_eq!(percent(0.341), "34%");
