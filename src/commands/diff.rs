@@ -174,7 +174,7 @@ fn print_changes(context: &Context, comparison: &Comparison) -> Result<()> {
     let counts = counts
         .map(|(_, title, files)| format!("{title}: {} files", files.len()))
         .collect::<Vec<_>>();
-    let change = format::size_change(comparison.bytes_removed(), comparison.bytes_added());
+    let change = format::size_change(comparison.size_delta());
     out.say(
         Symbol::Summary,
         format!("Summary: {}, Size: {change}", counts.join(", ")),
