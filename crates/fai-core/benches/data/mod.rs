@@ -79,7 +79,7 @@ impl Content {
             Content::Int8 => "int8",
             Content::Fp8 => "fp8",
             Content::Int64 => "int64",
-            Content::WidenedBf16 => "f32 from bf16",
+            Content::WidenedBf16 => "widened",
             Content::Text => "opaque text",
             Content::Random => "opaque random",
         }

@@ -21,17 +21,28 @@ pub(super) fn encode(raw: &[u8], element: Element, out: &mut Vec<u8>) -> bool {
 
 /// Repeats the element over `out`.
 pub(super) fn decode(pattern: &[u8], out: &mut [u8]) -> Result<(), CodecError> {
-    if !matches!(pattern.len(), 1 | 2 | 4 | 8) || pattern.len() > out.len() {
-        return Err(CodecError::Damaged {
-            codec: "constant",
-            reason: "an element of impossible length",
-        });
+    if pattern.len() > out.len() {
+        return Err(LENGTH);
     }
-    for piece in out.chunks_mut(pattern.len()) {
-        piece
-            .iter_mut()
-            .zip(pattern)
-            .for_each(|(target, source)| *target = *source);
+    match *pattern {
+        [byte] => out.fill(byte),
+        [a, b] => repeat([a, b], out),
+        [a, b, c, d] => repeat([a, b, c, d], out),
+        [a, b, c, d, e, f, g, h] => repeat([a, b, c, d, e, f, g, h], out),
+        _ => return Err(LENGTH),
     }
     Ok(())
+}
+
+const LENGTH: CodecError = CodecError::Damaged {
+    codec: "constant",
+    reason: "an element of impossible length",
+};
+
+fn repeat<const WIDTH: usize>(pattern: [u8; WIDTH], out: &mut [u8]) {
+    let (elements, rest) = out.as_chunks_mut::<WIDTH>();
+    elements.fill(pattern);
+    rest.iter_mut()
+        .zip(pattern)
+        .for_each(|(target, source)| *target = source);
 }

@@ -6,6 +6,7 @@
 mod constant;
 mod planes;
 mod sample;
+mod transpose;
 mod zstd;
 
 use crate::tensor::Element;
@@ -73,6 +74,9 @@ pub enum CodecError {
     Setup(String),
 }
 
+/// What a payload may hold beyond its raw bytes before it is given up: heads, and zstd's bound on its last plane.
+const ROOM: usize = 8 << 10;
+
 /// Encodes chunks.
 pub struct Encoder {
     squeeze: Squeeze,
@@ -94,6 +98,8 @@ impl Encoder {
     /// Encodes `raw` into `out` (cleared first) and says how. The payload is never longer than `raw`.
     pub fn encode(&mut self, raw: &[u8], element: Element, out: &mut Vec<u8>) -> Codec {
         out.clear();
+        // Room for every form at once: growing on the way would copy what is there.
+        out.reserve(raw.len() + ROOM);
         if constant::encode(raw, element, out) {
             return Codec::Constant;
         }

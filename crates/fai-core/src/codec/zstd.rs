@@ -1,6 +1,6 @@
 //! zstd, used in two ways: as a general compressor, and as the fastest Huffman coder that every zstd decoder reads.
 
-use std::io;
+use std::io::{self, Cursor};
 
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::{CParameter, ParamSwitch, compress_bound};
@@ -19,7 +19,7 @@ pub struct Squeeze {
     huffman: Compressor<'static>,
     fast: Compressor<'static>,
     text: Compressor<'static>,
-    frame: Vec<u8>,
+    trial: Vec<u8>,
 }
 
 fn setup(error: io::Error) -> CodecError {
@@ -37,60 +37,59 @@ impl Squeeze {
             huffman,
             fast: Compressor::new(1).map_err(setup)?,
             text: Compressor::new(TEXT_LEVEL).map_err(setup)?,
-            frame: Vec::new(),
+            trial: Vec::new(),
         })
     }
 
     /// Appends a Huffman-only frame of `raw`.
     pub(super) fn huffman(&mut self, raw: &[u8], out: &mut Vec<u8>) -> bool {
-        append(&mut self.huffman, &mut self.frame, raw, out)
+        append(&mut self.huffman, raw, out)
     }
 
     /// Appends a level-1 frame of `raw`.
     pub(super) fn fast(&mut self, raw: &[u8], out: &mut Vec<u8>) -> bool {
-        append(&mut self.fast, &mut self.frame, raw, out)
+        append(&mut self.fast, raw, out)
     }
 
     /// Appends a frame of `raw` at [`TEXT_LEVEL`].
     pub(super) fn text(&mut self, raw: &[u8], out: &mut Vec<u8>) -> bool {
-        append(&mut self.text, &mut self.frame, raw, out)
+        append(&mut self.text, raw, out)
     }
 
-    /// Length of a level-1 frame of `sample`, at most a few kilobytes long.
-    pub(super) fn trial(&mut self, sample: &[u8]) -> usize {
-        self.frame.resize(self.frame.len().max(compress_bound(sample.len())), 0);
-        self.fast
-            .compress_to_buffer(sample, self.frame.as_mut_slice())
-            .unwrap_or(usize::MAX)
+    /// What a level-1 frame of `sample` takes of its length; 1.0 or more when matches gain nothing. `entropy` is that
+    /// of the data around it, in bits a byte.
+    pub(super) fn trial(&mut self, sample: &[u8], entropy: f64) -> f64 {
+        if !sample::may_match(sample, entropy) {
+            return 1.0;
+        }
+        self.trial.clear();
+        if append(&mut self.fast, sample, &mut self.trial) {
+            self.trial.len() as f64 / sample.len().max(1) as f64
+        } else {
+            1.0
+        }
     }
 }
 
-fn append(context: &mut Compressor<'static>, frame: &mut Vec<u8>, raw: &[u8], out: &mut Vec<u8>) -> bool {
-    frame.resize(frame.len().max(compress_bound(raw.len())), 0);
-    match context
-        .compress_to_buffer(raw, frame.as_mut_slice())
-        .ok()
-        .and_then(|len| frame.get(..len))
-    {
-        Some(bytes) => {
-            out.extend_from_slice(bytes);
-            true
-        }
-        None => false,
-    }
+/// zstd writes straight behind what `out` holds.
+fn append(context: &mut Compressor<'static>, raw: &[u8], out: &mut Vec<u8>) -> bool {
+    out.reserve(compress_bound(raw.len()));
+    let start = out.len() as u64;
+    let mut end = Cursor::new(out);
+    end.set_position(start);
+    context.compress_to_buffer(raw, &mut end).is_ok()
 }
 
 /// Compresses opaque bytes, unless a sample says that it is not worth it.
 pub(super) fn encode(squeeze: &mut Squeeze, raw: &[u8], out: &mut Vec<u8>) -> bool {
-    let sample = sample::middle(raw);
+    let entropy = sample::entropy(raw);
     let start = sample::middle(raw.get(..raw.len() / 4).unwrap_or(raw));
-    let ratio = |trial: usize, of: &[u8]| trial as f64 / of.len().max(1) as f64;
-    let matched = ratio(squeeze.trial(sample), sample).min(ratio(squeeze.trial(start), start));
-    if matched < 0.90 {
+    let worth = |trial: f64| trial < 0.90;
+    if worth(squeeze.trial(sample::middle(raw), entropy)) || worth(squeeze.trial(start, entropy)) {
         return squeeze.text(raw, out);
     }
     // Quantised weights: no matches, but bytes that are not equally likely.
-    sample::entropy(raw) < 7.7 && squeeze.huffman(raw, out)
+    entropy < 7.7 && squeeze.huffman(raw, out)
 }
 
 /// A decompression context.
