@@ -15,7 +15,8 @@ use crate::ui::Symbol;
 #[command(after_help = "Example:\n  fai init my-models && cd my-models")]
 pub struct Args {
     /// The folder, created when needed; the current one by default
-    directory: Option<PathBuf>,
+    #[arg(value_name = "DIR")]
+    folder: Option<PathBuf>,
     /// Without files of its own: a place to push to and clone from
     #[arg(long)]
     bare: bool,
@@ -24,8 +25,8 @@ pub struct Args {
 impl Args {
     pub fn run(self, context: &Context) -> Result<()> {
         let path = self
-            .directory
-            .map_or_else(|| context.folder.clone(), |directory| context.folder.join(directory));
+            .folder
+            .map_or_else(|| context.folder.clone(), |folder| context.folder.join(folder));
         let (repository, fresh) = Repository::init(&path, InitOptions { bare: self.bare })?;
         let shown = format!("{}/", context.shown(repository.directory()));
         let kind = if self.bare {
