@@ -8,7 +8,10 @@ mod ui;
 use clap::Parser;
 
 fn main() -> std::process::ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return ui::errors::misuse(&error),
+    };
     ui::logging::start(cli.global.verbose);
     let json = cli.global.json;
     let result = context::Context::new(&cli.global).and_then(|context| commands::run(cli.command, &context));

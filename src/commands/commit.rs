@@ -41,6 +41,10 @@ pub struct Args {
 impl Args {
     pub fn run(self, context: &Context) -> Result<()> {
         let repository = context.repository()?;
+        if !self.message.is_empty() && self.message.iter().all(|text| text.trim().is_empty()) {
+            let error = Error::Usage("the message is empty".into());
+            return Err(Hinted::new(error, "say in a few words what changed and why").into());
+        }
         let keeps_author = self.amend && self.author.is_none();
         let author = match keeps_author {
             true => None,

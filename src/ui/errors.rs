@@ -8,6 +8,9 @@ use fai_core::object::PathError;
 use fai_core::repo::Error;
 use fai_core::storage::StorageError;
 
+/// Exit code of a command line that makes no sense.
+const WRONG_USAGE: u8 = 2;
+
 /// An error with advice that only the command knows.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
@@ -48,15 +51,44 @@ pub fn report(error: &anyhow::Error, json: bool) -> ExitCode {
     }
     let (kind, hint) = (kind(error), hint(error));
     let message = message(error);
-    let mut out = io::stderr().lock();
-    let _ = if json {
-        let document = serde_json::json!({ "error": { "kind": kind, "message": message, "hint": hint } });
-        writeln!(out, "{document}")
+    if json {
+        print_json(kind, &message, hint.as_deref());
     } else {
         let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-        writeln!(out, "error: {message}{hint}")
-    };
-    ExitCode::FAILURE
+        let _ = writeln!(io::stderr().lock(), "error: {message}{hint}");
+    }
+    match kind {
+        "usage" => WRONG_USAGE.into(),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// Answers a command line that could not be read, or one that asks for help.
+pub fn misuse(error: &clap::Error) -> ExitCode {
+    // What was typed could not be read, so nobody else knows whether a script asked.
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    if !error.use_stderr() || !json {
+        let _ = error.print();
+        return if error.use_stderr() {
+            WRONG_USAGE.into()
+        } else {
+            ExitCode::SUCCESS
+        };
+    }
+    let text = error.render().to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<&str> = first.split_whitespace().skip_while(|word| *word == "error:").collect();
+    print_json(
+        "usage",
+        &words.join(" "),
+        Some("`fai help COMMAND` shows what a command takes"),
+    );
+    WRONG_USAGE.into()
+}
+
+fn print_json(kind: &str, message: &str, hint: Option<&str>) {
+    let document = serde_json::json!({ "error": { "kind": kind, "message": message, "hint": hint } });
+    let _ = writeln!(io::stderr().lock(), "{document}");
 }
 
 /// The chain of causes in one line, without repeating what a cause already says.
@@ -116,6 +148,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         }
         Error::Path(PathError::Outside(_)) => "name a path inside the repository; `-C DIR` works in another one",
         Error::Path(_) | Error::BadTree { .. } => "rename it: the rules are in docs/format.md, under \"Names\"",
+        Error::BadConfig { .. } => "correct the file in an editor",
         Error::WrongKind { .. } | Error::BadCommit(_) | Error::Usage(_) => return None,
         Error::BadHead(_) => "`fai checkout main` writes it anew",
         _ => return None,

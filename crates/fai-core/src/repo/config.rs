@@ -24,21 +24,19 @@ impl Config {
     /// # Errors
     /// When the file cannot be read or is no TOML.
     pub fn read(path: &Path) -> Result<Self, Error> {
+        let bad = |reason: String| Error::BadConfig {
+            path: path.to_owned(),
+            reason,
+        };
         let text = match fs::metadata(path) {
-            Ok(metadata) if metadata.len() > MAX_LEN => {
-                return Err(Error::Usage(format!(
-                    "{} is longer than {MAX_LEN} bytes",
-                    path.display()
-                )));
-            }
+            Ok(metadata) if metadata.len() > MAX_LEN => return Err(bad(format!("is longer than {MAX_LEN} bytes"))),
             Ok(_) => fs::read_to_string(path).map_err(Error::io("read", path))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(Error::io("read", path)(error)),
         };
-        let document = text.parse().map_err(|error| {
-            let error: toml_edit::TomlError = error;
-            Error::Usage(format!("{} is not valid TOML: {}", path.display(), error.message()))
-        })?;
+        let document = text
+            .parse()
+            .map_err(|error: toml_edit::TomlError| bad(format!("is not valid TOML: {}", error.message())))?;
         Ok(Self {
             path: path.to_owned(),
             document,

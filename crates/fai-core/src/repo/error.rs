@@ -118,6 +118,14 @@ pub enum Error {
         /// The tensor.
         tensor: String,
     },
+    /// A settings file that cannot be understood.
+    #[error("{} {reason}", path.display())]
+    BadConfig {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A revision range or option that makes no sense together.
     #[error("{0}")]
     Usage(String),
@@ -206,6 +214,7 @@ impl Error {
             Error::Missing { .. } => "missing",
             Error::Invalid { .. } | Error::BadHead(_) => "damaged",
             Error::BadCommit(_) => "bad_commit",
+            Error::BadConfig { .. } => "bad_config",
             Error::Usage(_) => "usage",
             Error::NoSpace { .. } | Error::Storage(StorageError::NoSpace { .. }) => "no_space",
             Error::Storage(StorageError::Damaged { .. } | StorageError::NotAPack { .. }) => "damaged",
