@@ -93,7 +93,8 @@ impl Output {
             return Ok(());
         }
         let mut out = io::stdout().lock();
-        serde_json::to_writer_pretty(&mut out, value)?;
+        // As an I/O error, so that a closed pipe is known as one.
+        serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
         Ok(writeln!(out)?)
     }
 
