@@ -185,13 +185,17 @@ pub fn sync_folder(folder: &Path) -> Result<(), StorageError> {
     sync().map_err(StorageError::io("sync", folder))
 }
 
-/// Bytes that an ordinary user may still write on the file system of `path`.
+/// Bytes that an ordinary user may still write on the file system of `path`; `u64::MAX` when it does not know.
 ///
 /// # Errors
 /// When the file system cannot be asked.
 pub fn free_space(path: &Path) -> Result<u64, StorageError> {
     let stat =
         rustix::fs::statvfs(path).map_err(|errno| StorageError::io("ask the free space of", path)(errno.into()))?;
+    // File systems in memory and behind FUSE may know no size at all: writing will tell.
+    if stat.f_blocks == 0 {
+        return Ok(u64::MAX);
+    }
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
