@@ -7,6 +7,7 @@ use super::durable::lock;
 use super::materialize::{Target, remove_file};
 use super::progress::Progress;
 use super::snapshot::{Entry, Snapshot, collect, overlay};
+use super::worktree::Looker;
 use super::{Error, Head, Repository};
 use crate::database::{CachedStat, FileStat, Operation, Staged};
 use crate::object::{CommitId, RepoPath, Time};
@@ -51,9 +52,14 @@ impl Repository {
     ) -> Result<CheckoutReport, Error> {
         let root = self.need_worktree("checkout")?.to_owned();
         let _exclusive = lock(&self.directory.join("lock"), false)?;
-        let (old_head, old_commit) = (self.head()?, self.head_commit()?);
+        let (old_head, old_commit) = match self.head() {
+            Ok(head) => (Some(head), self.head_commit()?),
+            // A damaged HEAD says nothing of the worktree: whatever is there must not be overwritten.
+            Err(Error::BadHead(_)) => (None, None),
+            Err(error) => return Err(error),
+        };
         let commit = self.resolve(revision)?;
-        let head = self.head_after(revision, &old_head, commit, options.detach)?;
+        let head = self.head_after(revision, old_head.as_ref(), commit, options.detach)?;
         let target = self.snapshot(Some(commit))?;
         let committed = self.snapshot(old_commit)?;
         let staging = self.database().staging()?;
@@ -86,7 +92,7 @@ impl Repository {
         let placed = self.write_worktree(&root, &targets, &gone, progress)?;
         let keep_staged = |path: &RepoPath| !options.force && !changed.contains(path);
         self.remember(&placed, &target, &gone, &staging, keep_staged)?;
-        if head != old_head {
+        if old_head.as_ref() != Some(&head) {
             self.write_head(&head)?;
             let command = format!("checkout: {revision}");
             let (name, before) = ("HEAD".to_owned(), old_commit);
@@ -159,11 +165,11 @@ impl Repository {
         })
     }
 
-    fn head_after(&self, revision: &str, old: &Head, commit: CommitId, detach: bool) -> Result<Head, Error> {
+    fn head_after(&self, revision: &str, old: Option<&Head>, commit: CommitId, detach: bool) -> Result<Head, Error> {
         Ok(match self.branch_named(revision)? {
             _ if detach => Head::Detached(commit),
             Some(branch) => Head::Branch(branch),
-            None if matches!(revision, "HEAD" | "@") => old.clone(),
+            None if matches!(revision, "HEAD" | "@") => old.cloned().unwrap_or(Head::Detached(commit)),
             None => Head::Detached(commit),
         })
     }
@@ -177,7 +183,38 @@ impl Repository {
 
     fn is_missing(&self, path: &RepoPath) -> bool {
         let root = self.worktree.clone().unwrap_or_default();
-        path.below(&root).symlink_metadata().is_err()
+        Looker::new(&root).look(path).is_err()
+    }
+
+    /// True when something stands at `path` that was never committed: a file that is not tracked, a link, a folder
+    /// with more in it than tracked files that make way.
+    fn is_in_the_way(&self, path: &RepoPath, expected: &Snapshot, changed: &BTreeSet<RepoPath>) -> Result<bool, Error> {
+        let root = self.worktree.clone().unwrap_or_default();
+        let metadata = match Looker::new(&root).look(path) {
+            Ok(metadata) => metadata,
+            Err(_) => return Ok(false),
+        };
+        if !metadata.is_dir() {
+            return Ok(!metadata.is_file() || !expected.contains_key(path));
+        }
+        let mut folders = vec![path.clone()];
+        while let Some(folder) = folders.pop() {
+            let absolute = folder.below(&root);
+            for entry in std::fs::read_dir(&absolute).map_err(Error::io("read", &absolute))? {
+                let entry = entry.map_err(Error::io("read", &absolute))?;
+                let kind = entry.file_type().map_err(Error::io("read", &absolute))?;
+                let name = entry.file_name();
+                let Some(inner) = name.to_str().map(|name| folder.join(name)) else {
+                    return Ok(true);
+                };
+                if kind.is_dir() {
+                    folders.push(inner);
+                } else if !kind.is_file() || !expected.contains_key(&inner) || !changed.contains(&inner) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Fails when a path that the checkout would change holds work that is in no commit.
@@ -197,7 +234,7 @@ impl Repository {
         let mut lost: Vec<RepoPath> = Vec::new();
         for path in changed {
             let right_already = target.contains_key(path) && !differing.contains(path);
-            let unsaved = modified.contains(path) || (!expected.contains_key(path) && !self.is_missing(path));
+            let unsaved = modified.contains(path) || self.is_in_the_way(path, expected, changed)?;
             let staged_only = expected.get(path).is_some_and(|entry| target.get(path) != Some(entry))
                 && !self.is_committed(path, expected)?;
             if !right_already && (unsaved || staged_only) {

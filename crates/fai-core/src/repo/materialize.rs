@@ -14,7 +14,7 @@ use tempfile::{NamedTempFile, TempPath};
 use super::content::FileReader;
 use super::progress::{Event, Progress};
 use super::snapshot::Entry;
-use super::worktree::file_stat;
+use super::worktree::{file_stat, passes_link};
 use super::{Error, Repository, Store};
 use crate::codec::Codec;
 use crate::database::FileStat;
@@ -276,6 +276,8 @@ impl Prepared {
         for (path, temporary) in self.files {
             let destination = path.below(root);
             let folder = ensure_folder(root, &path)?;
+            // An empty folder may stand there; one with anything in it makes the next step fail.
+            let _ = fs::remove_dir(&destination);
             temporary
                 .persist(&destination)
                 .map_err(|error| Error::io("write", &destination)(error.error))?;
@@ -322,9 +324,12 @@ fn ensure_folder(root: &Path, path: &RepoPath) -> Result<PathBuf, Error> {
     Ok(folder)
 }
 
-/// Removes a file and the folders that it leaves empty.
+/// Removes a file and the folders that it leaves empty. Behind a symbolic link there is nothing to remove.
 pub(super) fn remove_file(root: &Path, path: &RepoPath) -> Result<(), Error> {
     let target = path.below(root);
+    if path.split_last().is_some_and(|(folder, _)| passes_link(root, &folder)) {
+        return Ok(());
+    }
     match fs::remove_file(&target) {
         Err(error)
             if !matches!(

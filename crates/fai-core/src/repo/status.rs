@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::progress::{Event, Progress};
 use super::snapshot::{Entry, Snapshot, overlay};
 use super::walk::{Found, Walk};
-use super::worktree::hash_file;
+use super::worktree::{Looker, hash_file};
 use super::{Error, Head, Repository};
 use crate::database::{CachedStat, Staged};
 use crate::object::{CommitId, Manifest, RepoPath};
@@ -105,9 +105,10 @@ impl Repository {
     /// not be looked at is neither.
     pub(super) fn look_at(&self, paths: &[&RepoPath]) -> (Vec<Found>, Vec<RepoPath>) {
         let root = self.worktree.clone().unwrap_or_default();
+        let mut looker = Looker::new(&root);
         let (mut found, mut missing) = (Vec::new(), Vec::new());
         for path in paths {
-            match path.below(&root).symlink_metadata() {
+            match looker.look(path) {
                 Ok(metadata) if metadata.is_file() => {
                     let (stat, executable) = (
                         super::worktree::file_stat(&metadata),

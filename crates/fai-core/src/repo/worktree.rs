@@ -4,11 +4,17 @@ use std::fs::{File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use super::progress::{Event, Progress};
 use super::{Error, Repository};
 use crate::database::FileStat;
-use crate::object::{ContentHash, Hash, PathError, RepoPath};
+use crate::object::{ContentHash, Hash, PathError, RepoPath, check_name};
+
+/// File systems tell times apart by ten milliseconds at the worst, if they keep time for themselves at all: whoever
+/// waits for their clock to move looks at it so often, and so many times.
+pub(super) const TICK: Duration = Duration::from_millis(2);
+pub(super) const TICKS: usize = 15;
 
 /// What a stat says.
 pub(super) fn file_stat(metadata: &Metadata) -> FileStat {
@@ -24,6 +30,46 @@ pub(super) fn file_stat(metadata: &Metadata) -> FileStat {
 /// True when the owner may execute the file.
 pub(super) fn is_executable(metadata: &Metadata) -> bool {
     metadata.permissions().mode() & 0o100 != 0
+}
+
+/// Looks at paths below a worktree's root, never through a symbolic link: a file behind one is not there.
+#[derive(Debug)]
+pub(super) struct Looker<'a> {
+    root: &'a Path,
+    /// The folder that was looked at last, as paths mostly come sorted, and whether it is one all the way.
+    folder: (RepoPath, bool),
+}
+
+impl<'a> Looker<'a> {
+    pub(super) fn new(root: &'a Path) -> Self {
+        Self {
+            root,
+            folder: (RepoPath::root(), true),
+        }
+    }
+
+    /// What is at `path`; a symbolic link itself is not followed either.
+    pub(super) fn look(&mut self, path: &RepoPath) -> io::Result<Metadata> {
+        let folder = path.split_last().map(|(folder, _)| folder).unwrap_or_default();
+        if self.folder.0 != folder {
+            let reached = !passes_link(self.root, &folder);
+            self.folder = (folder, reached);
+        }
+        if self.folder.1 {
+            path.below(self.root).symlink_metadata()
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
+}
+
+/// True when `folder` or a folder above it, below `root`, is a symbolic link.
+pub(super) fn passes_link(root: &Path, folder: &RepoPath) -> bool {
+    let mut path = root.to_owned();
+    folder.names().any(|name| {
+        path.push(name);
+        path.is_symlink()
+    })
 }
 
 /// Opens a regular file for reading, never through a symbolic link, and never waiting for a pipe.
@@ -51,12 +97,32 @@ impl Repository {
         Ok(file_stat(&touch().map_err(Error::io("touch", &path))?).mtime)
     }
 
+    /// The file system's clock, later than `time` unless that lies further ahead than a few ticks.
+    pub(super) fn file_system_clock_after(&self, time: i64) -> Result<i64, Error> {
+        let mut clock = self.file_system_clock()?;
+        for _ in 0..TICKS {
+            if clock > time {
+                break;
+            }
+            std::thread::sleep(TICK);
+            clock = self.file_system_clock()?;
+        }
+        Ok(clock)
+    }
+
     /// The path in the repository that a person means by `path` when standing in `current`.
     ///
     /// # Errors
     /// When it lies outside the worktree or cannot be in a repository.
     pub fn repo_path(&self, current: &Path, path: &Path) -> Result<RepoPath, Error> {
         let root = self.need_worktree("naming a path in the worktree")?;
+        if path.as_os_str().is_empty() {
+            // It would mean the current folder: more than a script wants whose variable is empty.
+            check_name("").map_err(|source| PathError::Name {
+                path: String::new(),
+                source,
+            })?;
+        }
         let absolute = normalized(&current.join(path));
         // The folder's real place decides, so that a link out of the worktree is outside; the last component itself
         // may be a link or not exist.
