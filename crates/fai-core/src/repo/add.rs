@@ -1,15 +1,16 @@
 //! `add`: files of the worktree become files of the repository and are staged.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fs::{File, Metadata};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::describe::describe_layout;
 use super::durable::lock;
 use super::progress::{Event, Progress};
 use super::snapshot::{Entry, Snapshot};
 use super::walk::Found;
-use super::worktree::{file_stat, is_executable, open_regular};
+use super::worktree::{TICK, TICKS, file_stat, is_executable, open_regular};
 use super::{Error, Repository};
 use crate::chunking::plan;
 use crate::database::{CachedStat, FileRecord, Staged, TensorRecord};
@@ -19,6 +20,12 @@ use crate::tensor::{FileSource, ReadAt, detect};
 
 /// How often a file that changes while it is read is tried again.
 const ATTEMPTS: usize = 3;
+
+/// How long a file must not have changed before it is read, in nanoseconds: as long as the coarsest tick in use.
+const REST: i64 = 10_000_000;
+
+/// A change that lies further ahead of the clock than this, in nanoseconds, is none of the last moments.
+const AHEAD: i64 = 1_000_000_000;
 
 /// How to add.
 #[derive(Debug, Clone, Copy, Default)]
@@ -91,7 +98,7 @@ impl Repository {
             files: to_read.len() as u64,
             bytes,
         });
-        let stored = self.store_files(&to_read, progress, &mut report.refused, paths)?;
+        let stored = self.store_files(&to_read, recorded, progress, &mut report.refused, paths)?;
         let known = unchanged.into_iter().filter_map(|found| {
             let file = cache.get(found.path.as_str())?.file;
             Some(Stored {
@@ -162,6 +169,7 @@ impl Repository {
     fn store_files(
         &self,
         files: &[Found],
+        clock: i64,
         progress: &dyn Progress,
         refused: &mut Vec<Error>,
         named: &[RepoPath],
@@ -174,7 +182,7 @@ impl Repository {
             let mut read = Vec::new();
             for found in files {
                 progress.on(Event::File(found.path.as_str()));
-                match self.store_file(feeder, found) {
+                match self.store_file(feeder, found, clock) {
                     Ok(stored) => read.push(stored),
                     // A file that was named must be added; one that was met below a folder is reported.
                     Err(error @ Error::Io { .. }) if !named.contains(&found.path) => refused.push(error),
@@ -194,11 +202,13 @@ impl Repository {
     }
 
     /// Reads one file, again when it changes meanwhile. What is returned was true of the file at one moment.
-    fn store_file(&self, feeder: &mut Feeder<'_>, found: &Found) -> Result<(Found, Known), Error> {
+    fn store_file(&self, feeder: &mut Feeder<'_>, found: &Found, clock: i64) -> Result<(Found, Known), Error> {
         let path = found.path.below(self.need_worktree("add")?);
         for _ in 0..ATTEMPTS {
             let file = open_regular(&path).map_err(Error::io("read", &path))?;
-            let before = file.metadata().map_err(Error::io("read", &path))?;
+            let Some(before) = self.settled(&file, &path, clock)? else {
+                break;
+            };
             let source = FileSource::new(file).map_err(Error::io("read", &path))?;
             let detected = detect(&source);
             let regions = detected
@@ -237,6 +247,23 @@ impl Repository {
             feeder.abandon()?;
         }
         Err(Error::Unstable(found.path.clone()))
+    }
+
+    /// What is known of an open file, once it has rested: within one tick of the file system's clock, which stood at
+    /// `clock` a while ago, further changes would leave no trace, and a write under way had its time taken when it
+    /// began. `None` for a file that does not rest.
+    fn settled(&self, file: &File, path: &Path, mut clock: i64) -> Result<Option<Metadata>, Error> {
+        for _ in 0..TICKS {
+            let metadata = file.metadata().map_err(Error::io("read", path))?;
+            let rested = clock.saturating_sub(file_stat(&metadata).ctime);
+            // A time well ahead says that the clock was set back: waiting for it would not end.
+            if rested > REST || rested < -AHEAD {
+                return Ok(Some(metadata));
+            }
+            std::thread::sleep(TICK);
+            clock = self.file_system_clock()?;
+        }
+        Ok(None)
     }
 
     /// One transaction: what is known about the files, the stat cache, and the staging itself.

@@ -1,13 +1,14 @@
 //! `rm` and `mv`: changes of the worktree and of what is staged in one step.
 
 use std::fs;
+use std::path::Path;
 
 use super::durable::lock;
 use super::materialize::remove_file;
 use super::snapshot::Snapshot;
 use super::worktree::file_stat;
 use super::{Error, Repository};
-use crate::database::{CachedStat, Staged};
+use crate::database::{CachedStat, FileStat, Staged};
 use crate::object::RepoPath;
 
 /// What a move did.
@@ -117,21 +118,56 @@ impl Repository {
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         }
+        let known = self.proven(&root, &pairs)?;
         fs::rename(&source, &target).map_err(Error::io("rename", &source))?;
-        self.stage_renames(&root, &pairs, &expected)?;
+        let known = self.still_proven(&root, &pairs, &known)?;
+        self.stage_renames(&pairs, &expected, &known)?;
         Ok(MoveReport { moved: pairs })
+    }
+
+    /// What the stat cache proves of files that are about to be renamed.
+    fn proven(&self, root: &Path, pairs: &[(RepoPath, RepoPath)]) -> Result<Vec<Option<CachedStat>>, Error> {
+        let cache = self.database().stat_cache()?;
+        let prove = |(from, _): &(RepoPath, RepoPath)| {
+            let cached = cache.get(from.as_str())?;
+            let metadata = from.below(root).symlink_metadata().ok()?;
+            cached.proves(&file_stat(&metadata)).then_some(*cached)
+        };
+        Ok(pairs.iter().map(prove).collect())
+    }
+
+    /// The same after the renaming, which changes ctime and nothing else: what was proven of the content stays so.
+    fn still_proven(
+        &self,
+        root: &Path,
+        pairs: &[(RepoPath, RepoPath)],
+        known: &[Option<CachedStat>],
+    ) -> Result<Vec<Option<CachedStat>>, Error> {
+        let prove = |((_, to), known): (&(RepoPath, RepoPath), &Option<CachedStat>)| {
+            let before = known.as_ref()?;
+            let stat = file_stat(&to.below(root).symlink_metadata().ok()?);
+            let renamed = FileStat {
+                ctime: stat.ctime,
+                ..before.stat
+            };
+            (stat == renamed).then_some(CachedStat { stat, ..*before })
+        };
+        let mut proven: Vec<_> = pairs.iter().zip(known).map(prove).collect();
+        let latest = proven.iter().flatten().map(|cached| cached.stat.ctime).max();
+        let clock = self.file_system_clock_after(latest.unwrap_or_default())?;
+        proven.iter_mut().flatten().for_each(|cached| cached.recorded = clock);
+        Ok(proven)
     }
 
     fn stage_renames(
         &self,
-        root: &std::path::Path,
         pairs: &[(RepoPath, RepoPath)],
         expected: &Snapshot,
+        known: &[Option<CachedStat>],
     ) -> Result<(), Error> {
         let head = self.snapshot(self.head_commit()?)?;
-        let cache = self.database().stat_cache()?;
         self.database().transaction(|writer| {
-            for (from, to) in pairs {
+            for ((from, to), known) in pairs.iter().zip(known) {
                 let Some(entry) = expected.get(from) else { continue };
                 match head.contains_key(from) {
                     true => writer.stage(from, &Staged::Removed)?,
@@ -142,21 +178,9 @@ impl Repository {
                     false => writer.stage(to, &Staged::from(*entry))?,
                 }
                 writer.forget_stat(from)?;
-                // A rename changes ctime and nothing else: what was proven of the content stays so.
-                let stat = to.below(root).symlink_metadata().map(|metadata| file_stat(&metadata));
-                if let (Some(cached), Ok(stat)) = (cache.get(from.as_str()), stat) {
-                    let same = cached.stat.mtime == stat.mtime && cached.stat.size == stat.size;
-                    if same && cached.stat.inode == stat.inode && stat.mtime < cached.recorded {
-                        let recorded = cached.recorded.max(stat.ctime + 1);
-                        writer.remember_stat(
-                            to,
-                            &CachedStat {
-                                stat,
-                                recorded,
-                                file: cached.file,
-                            },
-                        )?;
-                    }
+                match known {
+                    Some(known) => writer.remember_stat(to, known)?,
+                    None => writer.forget_stat(to)?,
                 }
             }
             Ok(())
