@@ -1,0 +1,32 @@
+//! What the program does for the person in front of it: one file a command, and files for what crosses commands.
+//! Everything goes through the binary; how it does its work is tested in the crates.
+
+// Helpers of integration tests are outside clippy's "in tests" exemption.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod add;
+mod cat;
+mod checkout;
+mod chunks;
+mod commit;
+mod completions;
+mod config;
+mod disturbances;
+mod global;
+mod ignore_rules;
+mod info;
+mod init;
+mod log;
+mod ls;
+mod mv;
+mod paths;
+mod racing;
+mod restore;
+mod revisions;
+mod rm;
+mod stat_cache;
+mod status;
+mod version;
