@@ -19,7 +19,7 @@ fn paths_outside_are_refused() {
         let problem = sandbox.fails(&["add", path]);
         problem
             .is("bad_path", &["is outside the repository", path])
-            .hints("below");
+            .hints("inside the repository");
         sandbox.fails(&["restore", path]).is("bad_path", &[path]);
         sandbox.fails(&["rm", path]).is("bad_path", &[path]);
     }
