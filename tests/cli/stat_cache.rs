@@ -23,10 +23,12 @@ fn a_change_in_the_same_tick_is_seen() {
     assert_eq!(sandbox.bytes(&["cat", "a"]), b"two");
 }
 
+type Way = fn(&Sandbox);
+
 #[test]
 fn a_change_after_each_command_that_writes_is_seen() {
     // Each command leaves `a` with the content "one" and knows so.
-    let ways: [(&str, fn(&Sandbox)); 4] = [
+    let ways: [(&str, Way); 4] = [
         ("checkout", |sandbox| drop(sandbox.ok(&["checkout", "HEAD~1"]))),
         ("restore", |sandbox| {
             drop(sandbox.ok(&["restore", "--source", "HEAD~1", "a"]))

@@ -202,12 +202,8 @@ mod tests {
                         true => value << 1 | value >> (bits - 1),
                         false => value,
                     };
-                    for plane in 0..width {
-                        assert_eq!(
-                            planes[plane][index],
-                            (turned >> (8 * plane)) as u8,
-                            "{element:?} {count}"
-                        );
+                    for (plane, bytes) in planes.iter().enumerate().take(width) {
+                        assert_eq!(bytes[index], (turned >> (8 * plane)) as u8, "{element:?} {count}");
                     }
                 }
                 let mut back = vec![0x55; body.len()];

@@ -169,7 +169,7 @@ impl Repository {
     fn store_files(
         &self,
         files: &[Found],
-        clock: i64,
+        mut clock: i64,
         progress: &dyn Progress,
         refused: &mut Vec<Error>,
         named: &[RepoPath],
@@ -182,7 +182,7 @@ impl Repository {
             let mut read = Vec::new();
             for found in files {
                 progress.on(Event::File(found.path.as_str()));
-                match self.store_file(feeder, found, clock) {
+                match self.store_file(feeder, found, &mut clock) {
                     Ok(stored) => read.push(stored),
                     // A file that was named must be added; one that was met below a folder is reported.
                     Err(error @ Error::Io { .. }) if !named.contains(&found.path) => refused.push(error),
@@ -202,7 +202,7 @@ impl Repository {
     }
 
     /// Reads one file, again when it changes meanwhile. What is returned was true of the file at one moment.
-    fn store_file(&self, feeder: &mut Feeder<'_>, found: &Found, clock: i64) -> Result<(Found, Known), Error> {
+    fn store_file(&self, feeder: &mut Feeder<'_>, found: &Found, clock: &mut i64) -> Result<(Found, Known), Error> {
         let path = found.path.below(self.need_worktree("add")?);
         for _ in 0..ATTEMPTS {
             let file = open_regular(&path).map_err(Error::io("read", &path))?;
@@ -249,19 +249,22 @@ impl Repository {
         Err(Error::Unstable(found.path.clone()))
     }
 
-    /// What is known of an open file, once it has rested: within one tick of the file system's clock, which stood at
-    /// `clock` a while ago, further changes would leave no trace, and a write under way had its time taken when it
-    /// began. `None` for a file that does not rest.
-    fn settled(&self, file: &File, path: &Path, mut clock: i64) -> Result<Option<Metadata>, Error> {
+    /// What is known of an open file, once it has rested: within one tick of the file system's clock further changes
+    /// would leave no trace, and a write under way had its time taken when it began. `clock` is what the clock showed
+    /// last; it is asked again only for files younger than that. `None` for a file that does not rest.
+    fn settled(&self, file: &File, path: &Path, clock: &mut i64) -> Result<Option<Metadata>, Error> {
         for _ in 0..TICKS {
             let metadata = file.metadata().map_err(Error::io("read", path))?;
-            let rested = clock.saturating_sub(file_stat(&metadata).ctime);
+            let changed = file_stat(&metadata).ctime;
             // A time well ahead says that the clock was set back: waiting for it would not end.
-            if rested > REST || rested < -AHEAD {
+            let restless = |clock: i64| (-AHEAD..=REST).contains(&clock.saturating_sub(changed));
+            if !restless(*clock) {
                 return Ok(Some(metadata));
             }
-            std::thread::sleep(TICK);
-            clock = self.file_system_clock()?;
+            *clock = self.file_system_clock()?;
+            if restless(*clock) {
+                std::thread::sleep(TICK);
+            }
         }
         Ok(None)
     }
