@@ -9,6 +9,9 @@ fn set_modified(sandbox: &Sandbox, path: &str, time: SystemTime) {
     file.set_modified(time).unwrap();
 }
 
+/// A command's name, and what runs it.
+type Way = (&'static str, fn(&Sandbox));
+
 #[test]
 fn a_change_in_the_same_tick_is_seen() {
     let sandbox = Sandbox::new();
@@ -26,7 +29,7 @@ fn a_change_in_the_same_tick_is_seen() {
 #[test]
 fn a_change_after_each_command_that_writes_is_seen() {
     // Each command leaves `a` with the content "one" and knows so.
-    let ways: [(&str, fn(&Sandbox)); 4] = [
+    let ways: [Way; 4] = [
         ("checkout", |sandbox| drop(sandbox.ok(&["checkout", "HEAD~1"]))),
         ("restore", |sandbox| {
             drop(sandbox.ok(&["restore", "--source", "HEAD~1", "a"]))

@@ -257,7 +257,7 @@ impl Repository {
             let metadata = file.metadata().map_err(Error::io("read", path))?;
             let rested = clock.saturating_sub(file_stat(&metadata).ctime);
             // A time well ahead says that the clock was set back: waiting for it would not end.
-            if rested > REST || rested < -AHEAD {
+            if !(-AHEAD..=REST).contains(&rested) {
                 return Ok(Some(metadata));
             }
             std::thread::sleep(TICK);
