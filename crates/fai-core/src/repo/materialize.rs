@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -34,8 +34,13 @@ pub(super) struct Target {
     pub entry: Entry,
 }
 
-/// A file being written.
+/// A file up to this length is written by one worker; chunks of longer ones are shared among all.
+const WHOLE: u64 = 4 << 20;
+
+/// A file being written. It is closed when its last chunk is: however many files there are, few are open.
 struct Output {
+    /// Which of the targets it is.
+    index: usize,
     file: File,
     temporary: Mutex<Option<TempPath>>,
     /// Bytes that no worker has written yet.
@@ -43,12 +48,31 @@ struct Output {
     written: AtomicU64,
 }
 
+/// Work for a worker.
+enum Job<'a> {
+    /// A file from beginning to end.
+    Whole(usize, &'a Target),
+    /// A chunk of a long file.
+    Chunk(Arc<Output>, ChunkJob),
+}
+
 /// A chunk to decode and write.
-struct Job {
-    output: Arc<Output>,
+struct ChunkJob {
     hash: Hash,
     offset: u64,
     len: u64,
+}
+
+/// What the workers of one checkout share.
+struct Writing<'a> {
+    store: &'a Store,
+    temporary: &'a Path,
+    progress: &'a dyn Progress,
+    sync_each: bool,
+    /// Set with the first failure: everybody stops.
+    stopped: AtomicBool,
+    failure: Mutex<Option<Error>>,
+    done: Mutex<Vec<Option<TempPath>>>,
 }
 
 /// Files that are written and durable under temporary names.
@@ -71,79 +95,42 @@ impl Repository {
             bytes: total,
         });
         self.check_space(targets, temporary, total)?;
-        let (to_workers, jobs) = bounded::<Job>(4 * self.threads);
+        let writing = Writing {
+            store: &self.store,
+            temporary,
+            progress,
+            sync_each: targets.len() <= SYNC_EACH,
+            stopped: AtomicBool::new(false),
+            failure: Mutex::default(),
+            done: Mutex::new(targets.iter().map(|_| None).collect()),
+        };
+        let (to_workers, jobs) = bounded::<Job<'_>>(4 * self.threads);
         let (to_flusher, flushes) = bounded::<Arc<Output>>(1);
-        let failure: Mutex<Option<Error>> = Mutex::default();
-        let outputs = std::thread::scope(|scope| {
-            scope.spawn(|| flush(flushes, &failure));
+        std::thread::scope(|scope| {
+            let writing = &writing;
+            scope.spawn(move || writing.flush(&flushes));
             for _ in 0..self.threads {
                 let (jobs, to_flusher) = (jobs.clone(), to_flusher.clone());
-                let (store, failure) = (&self.store, &failure);
-                scope.spawn(move || work(store, &jobs, &to_flusher, failure, progress));
+                scope.spawn(move || writing.work(&jobs, &to_flusher));
             }
             drop((jobs, to_flusher));
-            let fed = self.feed(targets, temporary, &to_workers, progress);
+            if let Err(error) = writing.feed(targets, &to_workers) {
+                writing.fail(error);
+            }
             drop(to_workers);
-            fed
         });
-        if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(error) = writing.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error);
         }
-        let mut files = Vec::new();
-        for (output, target) in outputs?.into_iter().zip(targets) {
-            if targets.len() <= SYNC_EACH {
-                output
-                    .file
-                    .sync_all()
-                    .map_err(Error::io("sync", &target.path.below(temporary)))?;
-            }
-            let temporary = output.temporary.lock().unwrap_or_else(PoisonError::into_inner).take();
-            files.extend(temporary.map(|temporary| (target.path.clone(), temporary)));
-        }
-        if targets.len() > SYNC_EACH {
+        if !writing.sync_each {
             sync_file_system(temporary)?;
         }
-        Ok(Prepared { files })
-    }
-
-    /// Creates the outputs and hands out their chunks.
-    fn feed(
-        &self,
-        targets: &[Target],
-        temporary: &Path,
-        workers: &Sender<Job>,
-        progress: &dyn Progress,
-    ) -> Result<Vec<Arc<Output>>, Error> {
-        let mut outputs = Vec::new();
-        for target in targets {
-            progress.on(Event::File(target.path.as_str()));
-            let reader = FileReader::open(&self.store, target.entry.file)?;
-            // A tree can come from anyone: one that misstates a size would pad the file or cut it.
-            let size = reader.manifest().size;
-            if size != target.entry.size {
-                let reason = format!("it has {size} bytes, and the tree says {}", target.entry.size);
-                return Err(Error::Invalid {
-                    kind: Kind::Manifest,
-                    hash: *target.entry.file.hash(),
-                    source: DecodeError::Invalid { object: "file", reason },
-                });
-            }
-            let output = Arc::new(Output::create(temporary, &target.entry)?);
-            reader.for_each_chunk(&mut |offset, extent| {
-                let job = Job {
-                    output: Arc::clone(&output),
-                    hash: extent.hash,
-                    offset,
-                    len: extent.len,
-                };
-                // Workers go away only after one of them has noted why.
-                workers
-                    .send(job)
-                    .map_err(|_| Error::Usage("writing was stopped by an earlier error".into()))
-            })?;
-            outputs.push(output);
-        }
-        Ok(outputs)
+        let done = writing.done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let named = targets
+            .iter()
+            .zip(done)
+            .filter_map(|(target, file)| Some((target.path.clone(), file?)));
+        Ok(Prepared { files: named.collect() })
     }
 
     /// Refuses what cannot fit. Holes of sparse files are not written, so only other chunks count where it is close.
@@ -175,7 +162,7 @@ impl Repository {
 }
 
 impl Output {
-    fn create(temporary: &Path, entry: &Entry) -> Result<Self, Error> {
+    fn create(index: usize, temporary: &Path, entry: &Entry) -> Result<Self, Error> {
         // The umask takes away what the user does not want to grant.
         let mode = if entry.executable { 0o777 } else { 0o666 };
         let file = tempfile::Builder::new()
@@ -185,85 +172,169 @@ impl Output {
         let (file, path) = NamedTempFile::into_parts(file);
         file.set_len(entry.size).map_err(Error::io("write", &path))?;
         Ok(Self {
+            index,
             file,
             temporary: Mutex::new(Some(path)),
             remaining: AtomicU64::new(entry.size),
             written: AtomicU64::new(0),
         })
     }
-}
 
-/// Decodes and writes chunks until there are no more, or anything failed.
-fn work(
-    store: &Store,
-    jobs: &Receiver<Job>,
-    flusher: &Sender<Arc<Output>>,
-    failure: &Mutex<Option<Error>>,
-    progress: &dyn Progress,
-) {
-    for job in jobs {
-        if let Err(error) = write_chunk(store, &job) {
-            failure
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get_or_insert(error);
-            return;
-        }
-        progress.on(Event::Bytes(job.len));
-        let before = job.output.written.fetch_add(job.len, Ordering::Relaxed);
-        if before / WRITE_BACK != (before + job.len) / WRITE_BACK {
-            let _ = flusher.try_send(Arc::clone(&job.output));
-        }
-        if job.output.remaining.fetch_sub(job.len, Ordering::AcqRel) == job.len {
-            progress.on(Event::FileDone);
-        }
-    }
-}
-
-fn write_chunk(store: &Store, job: &Job) -> Result<(), Error> {
-    let location = store.locate(Kind::Chunk, &job.hash)?;
-    let file = &job.output.file;
-    let write = |bytes: &[u8]| {
-        if bytes.len() as u64 != job.len {
-            return Err(std::io::Error::other(
-                "a chunk has another length than its manifest says",
-            ));
-        }
-        // The file is all holes yet: zeros need no writing, and sparse files stay sparse.
-        let zeros = location.header.codec == Codec::Constant && bytes.iter().take(8).all(|byte| *byte == 0);
-        if zeros {
-            Ok(())
-        } else {
-            file.write_all_at(bytes, job.offset)
-        }
-    };
-    store.with_location(&location, write)?.map_err(|source| Error::Io {
-        operation: "write",
-        path: job.output.path(),
-        source,
-    })
-}
-
-impl Output {
     fn path(&self) -> PathBuf {
         let path = self.temporary.lock().unwrap_or_else(PoisonError::into_inner);
         path.as_ref().map(|path| path.to_path_buf()).unwrap_or_default()
     }
 }
 
-/// Pushes written bytes to the disk while others are being decoded.
-fn flush(outputs: Receiver<Arc<Output>>, failure: &Mutex<Option<Error>>) {
-    for output in outputs {
-        if let Err(source) = output.file.sync_data() {
-            let error = Error::Io {
+impl Writing<'_> {
+    /// Hands out short files whole and long ones chunk by chunk.
+    fn feed<'t>(&self, targets: &'t [Target], workers: &Sender<Job<'t>>) -> Result<(), Error> {
+        // Workers go away only after one of them has noted why.
+        let stopped = |_| Error::Usage("writing was stopped by an earlier error".into());
+        for (index, target) in targets.iter().enumerate() {
+            self.progress.on(Event::File(target.path.as_str()));
+            if target.entry.size <= WHOLE {
+                workers.send(Job::Whole(index, target)).map_err(stopped)?;
+                continue;
+            }
+            let (reader, output) = self.open(index, target)?;
+            let output = Arc::new(output);
+            reader.for_each_chunk(&mut |offset, extent| {
+                let job = ChunkJob {
+                    hash: extent.hash,
+                    offset,
+                    len: extent.len,
+                };
+                workers.send(Job::Chunk(Arc::clone(&output), job)).map_err(stopped)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn open(&self, index: usize, target: &Target) -> Result<(FileReader<'_>, Output), Error> {
+        let reader = FileReader::open(self.store, target.entry.file)?;
+        // A tree can come from anyone: one that misstates a size would pad the file or cut it.
+        let size = reader.manifest().size;
+        if size != target.entry.size {
+            let reason = format!("it has {size} bytes, and the tree says {}", target.entry.size);
+            return Err(Error::Invalid {
+                kind: Kind::Manifest,
+                hash: *target.entry.file.hash(),
+                source: DecodeError::Invalid { object: "file", reason },
+            });
+        }
+        Ok((reader, Output::create(index, self.temporary, &target.entry)?))
+    }
+
+    /// Carries out jobs until there are no more, or anything failed.
+    fn work(&self, jobs: &Receiver<Job<'_>>, flusher: &Sender<Arc<Output>>) {
+        for job in jobs {
+            if self.stopped.load(Ordering::Relaxed) {
+                return;
+            }
+            let result = match &job {
+                Job::Whole(index, target) => self.whole(*index, target),
+                Job::Chunk(output, job) => self.share(output, job, flusher),
+            };
+            if let Err(error) = result {
+                return self.fail(error);
+            }
+        }
+    }
+
+    fn fail(&self, error: Error) {
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(error);
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    fn whole(&self, index: usize, target: &Target) -> Result<(), Error> {
+        let (reader, output) = self.open(index, target)?;
+        reader.for_each_chunk(&mut |offset, extent| {
+            self.write(
+                &output,
+                &ChunkJob {
+                    hash: extent.hash,
+                    offset,
+                    len: extent.len,
+                },
+            )
+        })?;
+        self.finish(&output)
+    }
+
+    fn share(&self, output: &Arc<Output>, job: &ChunkJob, flusher: &Sender<Arc<Output>>) -> Result<(), Error> {
+        self.write(output, job)?;
+        let before = output.written.fetch_add(job.len, Ordering::Relaxed);
+        if before / WRITE_BACK != (before + job.len) / WRITE_BACK {
+            let _ = flusher.try_send(Arc::clone(output));
+        }
+        if output.remaining.fetch_sub(job.len, Ordering::AcqRel) == job.len {
+            self.finish(output)?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, output: &Output, job: &ChunkJob) -> Result<(), Error> {
+        let location = self.store.locate(Kind::Chunk, &job.hash)?;
+        let write = |bytes: &[u8]| {
+            if bytes.len() as u64 != job.len {
+                return Err(std::io::Error::other(
+                    "a chunk has another length than its manifest says",
+                ));
+            }
+            // The file is all holes yet: zeros need no writing, and sparse files stay sparse.
+            let zeros = location.header.codec == Codec::Constant && bytes.iter().take(8).all(|byte| *byte == 0);
+            if zeros {
+                Ok(())
+            } else {
+                output.file.write_all_at(bytes, job.offset)
+            }
+        };
+        let failed = |source| Error::Io {
+            operation: "write",
+            path: output.path(),
+            source,
+        };
+        self.store.with_location(&location, write)?.map_err(failed)?;
+        self.progress.on(Event::Bytes(job.len));
+        Ok(())
+    }
+
+    /// All chunks of the file are written.
+    fn finish(&self, output: &Output) -> Result<(), Error> {
+        if self.sync_each {
+            output.file.sync_all().map_err(|source| Error::Io {
                 operation: "sync",
                 path: output.path(),
                 source,
-            };
-            failure
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get_or_insert(error);
+            })?;
+        }
+        let temporary = output.temporary.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(place) = self
+            .done
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_mut(output.index)
+        {
+            *place = temporary;
+        }
+        self.progress.on(Event::FileDone);
+        Ok(())
+    }
+
+    /// Pushes written bytes to the disk while others are being decoded.
+    fn flush(&self, outputs: &Receiver<Arc<Output>>) {
+        for output in outputs {
+            if let Err(source) = output.file.sync_data() {
+                self.fail(Error::Io {
+                    operation: "sync",
+                    path: output.path(),
+                    source,
+                });
+            }
         }
     }
 }
