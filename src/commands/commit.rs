@@ -24,8 +24,8 @@ pub struct Args {
     /// Replace the newest commit instead of following it
     #[arg(long)]
     amend: bool,
-    /// Who, as "Name <email>"
-    #[arg(long)]
+    // Not a doc comment: rustdoc would take the angle brackets for HTML.
+    #[arg(long, help = "Who, as \"Name <email>\"")]
     author: Option<String>,
     /// A parameter of the run
     #[arg(long, value_name = "KEY=VALUE")]
