@@ -8,12 +8,14 @@
 mod support;
 
 mod add;
+mod care;
 mod cat;
 mod checkout;
 mod chunks;
 mod commit;
 mod completions;
 mod config;
+mod diff;
 mod disturbances;
 mod global;
 mod ignore_rules;
