@@ -15,6 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 pub use files::{FileRecord, TensorRecord};
@@ -27,7 +28,7 @@ pub use stat_cache::{CachedStat, FileStat};
 use crate::object::Hash;
 
 /// The schema, one script a version, applied in order.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 
 /// Marks the file as ours ("FAI\x01").
 const APPLICATION_ID: i32 = 0x4641_4901;
@@ -146,6 +147,11 @@ impl Database {
         let connection = Connection::open(path).map_err(wrap)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(wrap)?;
         connection.set_prepared_statement_cache_capacity(64);
+        // Otherwise SQLite compiles a statement anew whenever another value is bound that could change its plan,
+        // which for a lookup by key takes longer than the lookup.
+        connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+            .map_err(wrap)?;
         let database = Self {
             connection,
             path: path.to_owned(),
@@ -358,6 +364,24 @@ fn from_sql(value: i64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_older_schema_is_brought_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db.sqlite");
+        let connection = Connection::open(&path).unwrap();
+        connection.execute_batch(MIGRATIONS[0]).unwrap();
+        let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1;");
+        connection.execute_batch(&marks).unwrap();
+        let kept = "INSERT INTO refs VALUES ('refs/heads/main', zeroblob(32));
+                    INSERT INTO stat_cache VALUES ('a/b', zeroblob(32), 1, 2, 3, 4, 5);";
+        connection.execute_batch(kept).unwrap();
+        drop(connection);
+        let database = Database::open(&path).unwrap();
+        assert_eq!(database.refs().unwrap().len(), 1);
+        assert_eq!(database.stat_cache().unwrap().len(), 0, "it is learnt again");
+        assert_eq!(database.pragma("user_version").unwrap(), MIGRATIONS.len() as i64);
+    }
 
     #[test]
     fn a_database_can_be_read_alone_wherever_it_lies() {

@@ -39,27 +39,94 @@ impl CachedStat {
     }
 }
 
+/// The columns that [`cached`] reads.
+macro_rules! columns {
+    () => {
+        "file, size, mtime, ctime, inode, recorded"
+    };
+}
+
 impl Database {
-    /// The whole cache.
+    /// The whole cache by path.
     ///
     /// # Errors
     /// When SQLite fails.
     pub fn stat_cache(&self) -> Result<HashMap<String, CachedStat>, DatabaseError> {
-        let sql = "SELECT path, file, size, mtime, ctime, inode, recorded FROM stat_cache";
+        let sql = concat!("SELECT ", columns!(), ", folder, name FROM stat_cache");
         let read = |row: &rusqlite::Row<'_>| {
-            let stat = FileStat {
-                size: from_sql(row.get(2)?),
-                mtime: row.get(3)?,
-                ctime: row.get(4)?,
-                inode: row.get::<_, i64>(5)? as u64,
+            let (folder, name) = (row.get_ref(6)?.as_str()?, row.get_ref(7)?.as_str()?);
+            let path = if folder.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{folder}/{name}")
             };
-            let (path, recorded) = (row.get(0)?, row.get(6)?);
-            let file = hash_column(row, 1)?.map(FileId::from_hash);
-            Ok(file.map(|file| (path, CachedStat { stat, file, recorded })))
+            Ok(cached(row)?.map(|cached| (path, cached)))
         };
         // A damaged row is no memory at all: the file is read again.
         Ok(self.rows(sql, [], read)?.into_iter().flatten().collect())
     }
+
+    /// Hands what is remembered of the files directly in `folder` to `visit`, in the order of their names.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn for_each_stat_in(
+        &self,
+        folder: &RepoPath,
+        mut visit: impl FnMut(&str, CachedStat),
+    ) -> Result<(), DatabaseError> {
+        let sql = concat!(
+            "SELECT ",
+            columns!(),
+            ", name FROM stat_cache WHERE folder = ?1 ORDER BY name"
+        );
+        let mut query = || {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let mut rows = statement.query([folder.as_str()])?;
+            while let Some(row) = rows.next()? {
+                if let Some(cached) = cached(row)? {
+                    visit(row.get_ref(6)?.as_str()?, cached);
+                }
+            }
+            Ok(())
+        };
+        query().map_err(|source| self.wrap(source))
+    }
+
+    /// What is remembered of one file.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn stat_of(&self, path: &RepoPath) -> Result<Option<CachedStat>, DatabaseError> {
+        let sql = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM stat_cache WHERE folder = ?1 AND name = ?2"
+        );
+        Ok(self.row(sql, [folder_of(path), name_of(path)], cached)?.flatten())
+    }
+}
+
+/// A row of `columns!()`; `None` when it is damaged.
+fn cached(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<CachedStat>> {
+    let stat = FileStat {
+        size: from_sql(row.get(1)?),
+        mtime: row.get(2)?,
+        ctime: row.get(3)?,
+        inode: row.get::<_, i64>(4)? as u64,
+    };
+    let recorded = row.get(5)?;
+    let file = hash_column(row, 0)?.map(FileId::from_hash);
+    Ok(file.map(|file| CachedStat { stat, file, recorded }))
+}
+
+/// The folder's path; empty for the root.
+fn folder_of(path: &RepoPath) -> &str {
+    path.as_str().rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+fn name_of(path: &RepoPath) -> &str {
+    path.as_str().rsplit_once('/').map_or(path.as_str(), |(_, name)| name)
 }
 
 impl Writer<'_> {
@@ -69,11 +136,12 @@ impl Writer<'_> {
     /// When SQLite fails.
     pub fn remember_stat(&self, path: &RepoPath, cached: &CachedStat) -> Result<(), DatabaseError> {
         let CachedStat { stat, file, recorded } = cached;
-        let sql = "INSERT OR REPLACE INTO stat_cache (path, file, size, mtime, ctime, inode, recorded) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let sql = "INSERT OR REPLACE INTO stat_cache (folder, name, file, size, mtime, ctime, inode, recorded) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
         let inode = stat.inode as i64;
         let values = params![
-            path.as_str(),
+            folder_of(path),
+            name_of(path),
             file.as_bytes(),
             to_sql(stat.size),
             stat.mtime,
@@ -97,7 +165,7 @@ impl Writer<'_> {
     /// # Errors
     /// When SQLite fails.
     pub fn forget_stat(&self, path: &RepoPath) -> Result<(), DatabaseError> {
-        self.execute("DELETE FROM stat_cache WHERE path = ?1", [path.as_str()])
-            .map(drop)
+        let sql = "DELETE FROM stat_cache WHERE folder = ?1 AND name = ?2";
+        self.execute(sql, [folder_of(path), name_of(path)]).map(drop)
     }
 }

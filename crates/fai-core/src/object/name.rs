@@ -29,9 +29,9 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
         "it is longer than 255 bytes"
     } else if name == "." || name == ".." {
         "it means another folder"
-    } else if name.contains(['/', '\\']) {
+    } else if name.bytes().any(|byte| matches!(byte, b'/' | b'\\')) {
         "it contains a path separator"
-    } else if name.chars().any(char::is_control) {
+    } else if has_control(name) {
         "it contains a control character"
     } else if name.ends_with(['.', ' ']) {
         "it ends with a dot or a space, which Windows drops"
@@ -48,6 +48,14 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
     })
 }
 
+fn has_control(name: &str) -> bool {
+    // One pass that vectorises tells ASCII names, which nearly all are.
+    match name.bytes().fold(0, |all, byte| all | byte) {
+        0..0x80 => name.bytes().any(|byte| byte.is_ascii_control()),
+        _ => name.chars().any(char::is_control),
+    }
+}
+
 /// The form in which two sibling names must differ: NFC and case-folded, as macOS and Windows compare them.
 pub fn fold_name(name: &str) -> String {
     if name.is_ascii() {
@@ -62,24 +70,26 @@ pub fn fold_name(name: &str) -> String {
 /// `.fai` and `.git`, however a file system might be led to them: other case, characters that HFS+ ignores,
 /// NTFS short names (`GIT~1`) and NTFS streams (`.git::$INDEX_ALLOCATION`).
 fn is_private(name: &str) -> bool {
-    // Cheap first: an ASCII name that begins otherwise is none of these.
-    if name.is_ascii() && !matches!(name.as_bytes().first(), Some(b'.' | b'f' | b'F' | b'g' | b'G')) {
-        return false;
+    if name.is_ascii() {
+        return is_private_base(before_stream(name));
     }
     let visible: String = name.chars().filter(|c| !is_ignorable(*c)).collect();
-    let folded = fold_name(&visible);
-    let base = folded
-        .split(':')
-        .next()
-        .unwrap_or_default()
-        .trim_end_matches(['.', ' ']);
-    if base == ".fai" || base == ".git" {
-        return true;
-    }
-    ["fai~", "git~"].iter().any(|short| {
-        base.strip_prefix(short)
-            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
-    })
+    is_private_base(before_stream(&fold_name(&visible)))
+}
+
+/// A name without an NTFS stream and without what Windows drops at the end.
+fn before_stream(name: &str) -> &str {
+    let base = name.split(':').next().unwrap_or_default();
+    base.trim_end_matches(['.', ' '])
+}
+
+fn is_private_base(base: &str) -> bool {
+    let Some((start, rest)) = base.split_at_checked(4) else {
+        return false;
+    };
+    let is = |name| start.eq_ignore_ascii_case(name);
+    (rest.is_empty() && (is(".fai") || is(".git")))
+        || ((is("fai~") || is("git~")) && !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Characters that HFS+ drops when it compares names.
@@ -89,24 +99,20 @@ fn is_ignorable(c: char) -> bool {
 
 /// `CON`, `NUL.txt`, `COM1` and their like, in any case and with any ending.
 fn is_windows_device(name: &str) -> bool {
-    let base = name
-        .split(['.', ':'])
-        .next()
-        .unwrap_or_default()
-        .trim_end()
-        .to_ascii_lowercase();
-    if matches!(base.as_str(), "con" | "prn" | "aux" | "nul" | "conin$" | "conout$") {
+    let base = name.split(['.', ':']).next().unwrap_or_default().trim_end();
+    let devices = ["con", "prn", "aux", "nul", "conin$", "conout$"];
+    if devices.iter().any(|device| base.eq_ignore_ascii_case(device)) {
         return true;
     }
-    let port = base
-        .strip_prefix("com")
-        .or_else(|| base.strip_prefix("lpt"))
-        .unwrap_or_default();
+    let Some((prefix, port)) = base.split_at_checked(3) else {
+        return false;
+    };
     let mut digits = port.chars();
-    matches!(
-        (digits.next(), digits.next()),
-        (Some('0'..='9' | '¹' | '²' | '³'), None)
-    )
+    (prefix.eq_ignore_ascii_case("com") || prefix.eq_ignore_ascii_case("lpt"))
+        && matches!(
+            (digits.next(), digits.next()),
+            (Some('0'..='9' | '¹' | '²' | '³'), None)
+        )
 }
 
 #[cfg(test)]

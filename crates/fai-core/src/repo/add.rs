@@ -9,7 +9,7 @@ use super::describe::describe_layout;
 use super::durable::lock;
 use super::progress::{Event, Progress};
 use super::snapshot::{Entry, Snapshot};
-use super::walk::Found;
+use super::walk::{Found, Passed};
 use super::worktree::{TICK, TICKS, file_stat, is_executable, open_regular};
 use super::{Error, Repository};
 use crate::chunking::plan;
@@ -78,17 +78,21 @@ impl Repository {
         let _shared = lock(&self.directory.join("lock"), true)?;
         let recorded = self.file_system_clock()?;
         let mut walk = self.walk(paths, options.force)?;
-        let (expected, _) = self.expected()?;
+        let (expected, _) = self.expected(paths)?;
         let (hidden, removed) = self.unmet(paths, &expected, &walk.files);
         walk.files.extend(hidden);
-        let (symlinks, refused) = (walk.symlinks, walk.refused);
+        let Passed {
+            symlinks,
+            refused,
+            excluded,
+        } = walk.passed;
         let mut report = AddReport {
             removed,
             symlinks,
             refused,
             ..AddReport::default()
         };
-        self.check_named(paths, &walk.files, &walk.excluded, &report)?;
+        self.check_named(paths, &walk.files, &excluded, &report)?;
 
         let cache = self.database().stat_cache()?;
         let (unchanged, to_read): (Vec<_>, Vec<_>) =
@@ -109,7 +113,7 @@ impl Repository {
             })
         });
         let all: Vec<Stored> = stored.into_iter().chain(known).collect();
-        self.stage_all(all, recorded, &mut report)?;
+        self.stage_all(all, recorded, paths, &mut report)?;
         Ok(report)
     }
 
@@ -270,8 +274,14 @@ impl Repository {
     }
 
     /// One transaction: what is known about the files, the stat cache, and the staging itself.
-    fn stage_all(&self, files: Vec<Stored>, recorded: i64, report: &mut AddReport) -> Result<(), Error> {
-        let head = self.snapshot(self.head_commit()?)?;
+    fn stage_all(
+        &self,
+        files: Vec<Stored>,
+        recorded: i64,
+        paths: &[RepoPath],
+        report: &mut AddReport,
+    ) -> Result<(), Error> {
+        let head = self.snapshot_within(self.head_commit()?, paths)?;
         let removed = report.removed.clone();
         let added = self.database().transaction(|writer| -> Result<Vec<AddedFile>, Error> {
             let mut added = Vec::new();

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::durable::lock;
 use super::materialize::{Target, remove_file};
 use super::progress::Progress;
-use super::snapshot::{Entry, Snapshot, collect, overlay};
+use super::snapshot::{Entry, Snapshot, overlay};
 use super::worktree::Looker;
 use super::{Error, Head, Repository};
 use crate::database::{CachedStat, FileStat, Operation, Staged};
@@ -128,9 +128,7 @@ impl Repository {
         force: bool,
         progress: &dyn Progress,
     ) -> Result<CheckoutReport, Error> {
-        let mut files = Snapshot::new();
-        collect(&self.store, &self.tree_of(Some(commit))?, &RepoPath::root(), &mut files)?;
-        files.retain(|name, _| name.is_within(path));
+        let files = self.snapshot_within(Some(commit), std::slice::from_ref(path))?;
         if files.is_empty() && !path.is_root() {
             return Err(Error::NotInRevision {
                 path: path.clone(),

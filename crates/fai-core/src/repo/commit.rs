@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::expected::{Changes, Expected};
 use super::snapshot::write_tree;
-use super::status::staged_changes;
 use super::{Error, Head, Repository};
 use crate::database::{Operation, Staged};
 use crate::object::{Author, Commit, CommitId, Id, Kind, Object, RepoPath, Time, TreeId, Value};
@@ -54,7 +54,10 @@ impl Repository {
         };
         let staging = self.database().staging()?;
         let base = self.tree_of(parent)?;
-        let changes = staged_changes(&self.snapshot(parent)?, &staging);
+        let changes = self.staged_changes(Expected {
+            tree: self.tree_id_of(parent)?,
+            changes: Some(&Changes::of(&staging)),
+        })?;
         if changes.is_empty() && amended.is_none() {
             return Err(Error::NothingToCommit);
         }

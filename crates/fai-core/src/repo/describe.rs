@@ -125,7 +125,11 @@ impl Repository {
             Some(commit) => self
                 .lookup(&self.tree_of(Some(commit))?, &config)?
                 .and_then(|entry| entry.file_id()),
-            None => self.expected()?.0.get(&config).map(|entry| entry.file),
+            None => self
+                .expected(std::slice::from_ref(&config))?
+                .0
+                .get(&config)
+                .map(|entry| entry.file),
         };
         let Some(file) = file else { return Ok(None) };
         let mut text = Vec::new();

@@ -229,7 +229,7 @@ impl Repository {
             }
             Version::Commit(commit) => self.file_in(commit, path, &commit.short())?.into(),
             Version::Index => {
-                let entry = self.expected()?.0.get(path).copied();
+                let entry = self.expected(std::slice::from_ref(path))?.0.get(path).copied();
                 entry.map(Side::from).ok_or_else(|| Error::NotInRevision {
                     path: path.clone(),
                     revision: "the index".to_owned(),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::diff::{Side, Version};
-use super::snapshot::{Entry, Snapshot};
+use super::snapshot::{Entry, Snapshot, in_scope, leads_into};
 use super::{Error, Progress, Repository};
 use crate::object::{Commit, CommitId, EntryKind, RepoPath, Tree, TreeEntry, TreeId};
 
@@ -75,11 +75,10 @@ impl Repository {
     fn stored_files(&self, version: Version, scopes: &[RepoPath]) -> Result<Files, Error> {
         let files = match version {
             Version::Empty => Default::default(),
-            Version::Commit(commit) => self.snapshot(Some(commit))?,
-            Version::Index | Version::Worktree => self.expected()?.0,
+            Version::Commit(commit) => self.snapshot_within(Some(commit), scopes)?,
+            Version::Index | Version::Worktree => self.expected(scopes)?.0,
         };
-        let wanted = files.into_iter().filter(|(path, _)| in_scope(path, scopes));
-        Ok(wanted.map(|(path, entry)| (path, entry.into())).collect())
+        Ok(files.into_iter().map(|(path, entry)| (path, entry.into())).collect())
     }
 
     /// The tracked files that are in the worktree. Those that hold what the index says, or what `other` says of
@@ -134,15 +133,6 @@ fn side(entry: &TreeEntry) -> Option<Side> {
         size: entry.size,
         executable: entry.kind == EntryKind::Executable,
     })
-}
-
-fn in_scope(path: &RepoPath, scopes: &[RepoPath]) -> bool {
-    scopes.is_empty() || scopes.iter().any(|scope| path.is_within(scope))
-}
-
-/// True when something below `folder` is in scope.
-fn leads_into(folder: &RepoPath, scopes: &[RepoPath]) -> bool {
-    in_scope(folder, scopes) || scopes.iter().any(|scope| scope.is_within(folder))
 }
 
 /// The paths that differ. Content that is only on disk differs from everything.

@@ -31,18 +31,17 @@ impl Repository {
     /// When nothing is at that path, or objects are missing.
     pub fn list(&self, commit: Option<CommitId>, path: &RepoPath) -> Result<Vec<ListedFile>, Error> {
         let files = match commit {
-            Some(commit) => self.snapshot(Some(commit))?,
-            None => self.expected()?.0,
+            Some(commit) => self.snapshot_within(Some(commit), std::slice::from_ref(path))?,
+            None => self.expected(std::slice::from_ref(path))?.0,
         };
-        let listed: Vec<_> = files.into_iter().filter(|(name, _)| name.is_within(path)).collect();
-        if listed.is_empty() && !path.is_root() {
+        if files.is_empty() && !path.is_root() {
             let revision = commit.map_or_else(|| "the index".to_owned(), |commit| commit.short());
             return Err(Error::NotInRevision {
                 path: path.clone(),
                 revision,
             });
         }
-        listed
+        files
             .into_iter()
             .map(|(path, entry)| self.listed(path, entry))
             .collect()

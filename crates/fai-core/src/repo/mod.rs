@@ -14,12 +14,14 @@ mod diff;
 mod differences;
 mod durable;
 mod error;
+mod expected;
 mod fsck;
 mod harvest;
 mod head;
 mod history;
 mod init;
 mod list;
+mod local_changes;
 mod materialize;
 mod moves;
 mod progress;
@@ -37,6 +39,7 @@ mod walk;
 mod worktree;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 
@@ -80,8 +83,9 @@ pub struct Repository {
     /// `.fai`, or the bare repository itself.
     directory: PathBuf,
     store: Store,
-    /// Reentrant, because a guard lives to the end of its statement, and statements call each other.
-    database: ReentrantMutex<Database>,
+    /// The store's index, too. Reentrant, because a guard lives to the end of its statement, and statements call each
+    /// other.
+    database: Arc<ReentrantMutex<Database>>,
     threads: usize,
 }
 
@@ -118,13 +122,14 @@ impl Repository {
 
     fn assemble(worktree: Option<PathBuf>, directory: PathBuf) -> Result<Self, Error> {
         let database = Database::open(&directory.join("db.sqlite"))?;
-        let store = Store::open(&directory)?;
+        let database = Arc::new(ReentrantMutex::new(database));
+        let store = Store::open(&directory, Arc::clone(&database));
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Self {
             worktree,
             directory,
             store,
-            database: ReentrantMutex::new(database),
+            database,
             threads,
         })
     }

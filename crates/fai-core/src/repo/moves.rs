@@ -34,7 +34,7 @@ impl Repository {
     ) -> Result<Vec<RepoPath>, Error> {
         let root = self.need_worktree("rm")?.to_owned();
         let _exclusive = lock(&self.directory.join("lock"), false)?;
-        let (expected, staging) = self.expected()?;
+        let (expected, staging) = self.expected(paths)?;
         let mut chosen = Snapshot::new();
         for path in paths {
             let below = expected.iter().filter(|(name, _)| name.is_within(path));
@@ -65,7 +65,7 @@ impl Repository {
                 return Err(Error::LocalChanges(lost));
             }
         }
-        let head = self.snapshot(self.head_commit()?)?;
+        let head = self.snapshot_within(self.head_commit()?, paths)?;
         self.database().transaction(|writer| {
             for path in chosen.keys() {
                 match head.contains_key(path) {
@@ -90,7 +90,7 @@ impl Repository {
     pub fn rename(&self, from: &RepoPath, to: &RepoPath, force: bool) -> Result<MoveReport, Error> {
         let root = self.need_worktree("mv")?.to_owned();
         let _exclusive = lock(&self.directory.join("lock"), false)?;
-        let (expected, _) = self.expected()?;
+        let (expected, _) = self.expected(std::slice::from_ref(from))?;
         let (_, name) = from
             .split_last()
             .ok_or_else(|| Error::Usage("the root cannot be moved".into()))?;
@@ -121,7 +121,8 @@ impl Repository {
         let known = self.proven(&root, &pairs)?;
         fs::rename(&source, &target).map_err(Error::io("rename", &source))?;
         let known = self.still_proven(&root, &pairs, &known)?;
-        self.stage_renames(&pairs, &expected, &known)?;
+        let head = self.snapshot_within(self.head_commit()?, &[from.clone(), to])?;
+        self.stage_renames(&pairs, &expected, &head, &known)?;
         Ok(MoveReport { moved: pairs })
     }
 
@@ -163,9 +164,9 @@ impl Repository {
         &self,
         pairs: &[(RepoPath, RepoPath)],
         expected: &Snapshot,
+        head: &Snapshot,
         known: &[Option<CachedStat>],
     ) -> Result<(), Error> {
-        let head = self.snapshot(self.head_commit()?)?;
         self.database().transaction(|writer| {
             for ((from, to), known) in pairs.iter().zip(known) {
                 let Some(entry) = expected.get(from) else { continue };

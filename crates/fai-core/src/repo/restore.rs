@@ -38,24 +38,23 @@ impl Repository {
     ) -> Result<Vec<RepoPath>, Error> {
         let root = self.need_worktree("restore")?.to_owned();
         let _exclusive = lock(&self.directory.join("lock"), false)?;
-        let head = self.snapshot(self.head_commit()?)?;
-        let (expected, staging) = self.expected()?;
+        let head = self.snapshot_within(self.head_commit()?, paths)?;
+        let (expected, staging) = self.expected(paths)?;
         let source = match options.source {
-            Some(commit) => self.snapshot(Some(commit))?,
+            Some(commit) => self.snapshot_within(Some(commit), paths)?,
             None if options.staged => head.clone(),
             None => expected.clone(),
         };
-        let within = |path: &RepoPath| paths.iter().any(|scope| path.is_within(scope));
         for scope in paths {
             let known = source.keys().chain(expected.keys()).any(|path| path.is_within(scope));
             if !known {
                 return Err(Error::NoSuchPath(scope.as_str().into()));
             }
         }
-        let wanted: Snapshot = source.into_iter().filter(|(path, _)| within(path)).collect();
+        let wanted = source;
         let surplus: Vec<RepoPath> = expected
             .keys()
-            .filter(|path| within(path) && !wanted.contains_key(*path))
+            .filter(|path| !wanted.contains_key(*path))
             .cloned()
             .collect();
         let mut changed: Vec<RepoPath> = Vec::new();

@@ -140,7 +140,7 @@ impl Repository {
         }
         if self.worktree.is_some()
             && let Ok(path) = self.repo_path(current, Path::new(text))
-            && let Some(entry) = self.expected()?.0.get(&path)
+            && let Some(entry) = self.expected(std::slice::from_ref(&path))?.0.get(&path)
         {
             return Ok(NamedFile {
                 file: entry.file,

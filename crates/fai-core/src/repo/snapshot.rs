@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::error::Error;
+use super::expected::Changes;
 use super::{Repository, Store};
 use crate::database::Staged;
 use crate::object::{
@@ -35,26 +36,45 @@ impl From<Entry> for Staged {
 pub(super) type Snapshot = BTreeMap<RepoPath, Entry>;
 
 impl Repository {
+    /// The id of a commit's root tree.
+    pub(super) fn tree_id_of(&self, commit: Option<CommitId>) -> Result<Option<TreeId>, Error> {
+        let commit = commit.map(|commit| self.store.get::<Commit>(commit)).transpose()?;
+        Ok(commit.map(|commit| commit.tree))
+    }
+
     /// The root tree of a commit; the empty tree for `None`.
     pub(super) fn tree_of(&self, commit: Option<CommitId>) -> Result<Tree, Error> {
-        match commit {
-            Some(commit) => self.store.get(self.store.get::<Commit>(commit)?.tree),
+        match self.tree_id_of(commit)? {
+            Some(tree) => self.store.get(tree),
             None => Ok(Tree::default()),
         }
     }
 
     /// All files of a commit.
     pub(super) fn snapshot(&self, commit: Option<CommitId>) -> Result<Snapshot, Error> {
+        self.snapshot_within(commit, &[])
+    }
+
+    /// The files of a commit at and below `scopes`; all of them when there are none. Reads no folder outside.
+    pub(super) fn snapshot_within(&self, commit: Option<CommitId>, scopes: &[RepoPath]) -> Result<Snapshot, Error> {
         let mut files = Snapshot::new();
-        collect(&self.store, &self.tree_of(commit)?, &RepoPath::root(), &mut files)?;
+        collect(
+            &self.store,
+            &self.tree_of(commit)?,
+            &RepoPath::root(),
+            scopes,
+            &mut files,
+        )?;
         Ok(files)
     }
 
-    /// `HEAD` and what is staged on top of it: what the worktree should hold.
-    pub(super) fn expected(&self) -> Result<(Snapshot, BTreeMap<RepoPath, Staged>), Error> {
-        let mut files = self.snapshot(self.head_commit()?)?;
+    /// `HEAD` and what is staged on top of it, what the worktree should hold, at and below `scopes`; and all that is
+    /// staged.
+    pub(super) fn expected(&self, scopes: &[RepoPath]) -> Result<(Snapshot, BTreeMap<RepoPath, Staged>), Error> {
+        let mut files = self.snapshot_within(self.head_commit()?, scopes)?;
         let staging = self.database().staging()?;
         overlay(&mut files, &staging);
+        files.retain(|path, _| in_scope(path, scopes));
         Ok((files, staging))
     }
 
@@ -90,8 +110,24 @@ pub(super) fn overlay(files: &mut Snapshot, staging: &BTreeMap<RepoPath, Staged>
     }
 }
 
-/// Adds all files below `tree`, which stands at `folder`.
-pub(super) fn collect(store: &Store, tree: &Tree, folder: &RepoPath, files: &mut Snapshot) -> Result<(), Error> {
+/// True when `path` is at or below one of `scopes`, or there are none.
+pub(super) fn in_scope(path: &RepoPath, scopes: &[RepoPath]) -> bool {
+    scopes.is_empty() || scopes.iter().any(|scope| path.is_within(scope))
+}
+
+/// True when something below `folder` is in scope.
+pub(super) fn leads_into(folder: &RepoPath, scopes: &[RepoPath]) -> bool {
+    in_scope(folder, scopes) || scopes.iter().any(|scope| scope.is_within(folder))
+}
+
+/// Adds the files below `tree`, which stands at `folder`, that are in scope.
+fn collect(
+    store: &Store,
+    tree: &Tree,
+    folder: &RepoPath,
+    scopes: &[RepoPath],
+    files: &mut Snapshot,
+) -> Result<(), Error> {
     for entry in tree.entries() {
         let path = folder.join(&entry.name);
         if path.as_str().len() > MAX_PATH_LEN {
@@ -99,8 +135,8 @@ pub(super) fn collect(store: &Store, tree: &Tree, folder: &RepoPath, files: &mut
             return Err(PathError::TooLong(path.as_str().chars().take(60).collect()).into());
         }
         match (entry.tree_id(), entry.file_id()) {
-            (Some(id), _) => collect(store, &store.get(id)?, &path, files)?,
-            (None, Some(file)) => {
+            (Some(id), _) if leads_into(&path, scopes) => collect(store, &store.get(id)?, &path, scopes, files)?,
+            (None, Some(file)) if in_scope(&path, scopes) => {
                 let executable = entry.kind == EntryKind::Executable;
                 files.insert(
                     path,
@@ -111,17 +147,10 @@ pub(super) fn collect(store: &Store, tree: &Tree, folder: &RepoPath, files: &mut
                     },
                 );
             }
-            (None, None) => {}
+            _ => {}
         }
     }
     Ok(())
-}
-
-/// Changes below one folder: those of its own entries, and those of its subfolders.
-#[derive(Default)]
-struct Changes<'a> {
-    files: BTreeMap<&'a str, &'a Staged>,
-    folders: BTreeMap<&'a str, Changes<'a>>,
 }
 
 /// Applies `staging` to `base` and stores every tree that changed; folders without changes are not even read.
@@ -131,18 +160,7 @@ pub(super) fn write_tree(
     base: &Tree,
     staging: &BTreeMap<RepoPath, Staged>,
 ) -> Result<TreeId, Error> {
-    let mut changes = Changes::default();
-    for (path, staged) in staging {
-        let mut folder = &mut changes;
-        let mut names = path.names().peekable();
-        while let Some(name) = names.next() {
-            if names.peek().is_none() {
-                folder.files.insert(name, staged);
-            } else {
-                folder = folder.folders.entry(name).or_default();
-            }
-        }
-    }
+    let changes = Changes::of(staging);
     let tree = apply(store, feeder, base, &changes, &RepoPath::root())?;
     let bytes = tree.encode();
     feeder.object(Kind::Tree, bytes)?;

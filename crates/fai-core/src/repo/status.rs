@@ -1,17 +1,16 @@
 //! `status`: what is staged, what differs in the worktree, what is unknown there.
+//!
+//! Goes folder by folder, on all cores: a folder's tree, its staged changes, its part of the stat cache and what is
+//! on disk are merged by name while they are at hand, so that a file costs a path only when there is something to say.
 
-use std::collections::{BTreeMap, HashMap};
-use std::io::ErrorKind;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use super::progress::{Event, Progress};
-use super::snapshot::{Entry, Snapshot, overlay};
-use super::walk::{Found, Walk};
-use super::worktree::{Looker, hash_file};
+use super::expected::{Changes, Expected};
+use super::local_changes::{Verdict, judge};
+use super::progress::Progress;
+use super::snapshot::Entry;
+use super::walk::{Extent, Found, Listed, Listing};
 use super::{Error, Head, Repository};
-use crate::database::{CachedStat, Staged};
-use crate::object::{CommitId, Manifest, RepoPath};
+use crate::database::CachedStat;
+use crate::object::{CommitId, RepoPath};
 
 /// Where the worktree stands.
 #[derive(Debug)]
@@ -53,230 +52,150 @@ impl Repository {
     pub fn status(&self, progress: &dyn Progress) -> Result<Status, Error> {
         self.need_worktree("status")?;
         let (head, commit) = (self.head()?, self.head_commit()?);
-        // The walk waits for the file system, the rest for the database: they go on side by side.
-        let (walk, known) = std::thread::scope(|scope| {
-            let walk = scope.spawn(|| self.walk(&[], false));
-            let known = self.committed_and_staged(commit);
-            (
-                walk.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-                known,
-            )
-        });
-        let (walk, (committed, staging, cache)) = (walk?, known?);
-        let staged = staged_changes(&committed, &staging);
-        let mut expected = committed;
-        overlay(&mut expected, &staging);
+        let staging = self.database().staging()?;
+        let changes = Changes::of(&staging);
+        let root = Expected {
+            tree: self.tree_id_of(commit)?,
+            changes: (!staging.is_empty()).then_some(&changes),
+        };
+        let extent = Extent {
+            scopes: &[],
+            all: false,
+        };
+        let visit = |folder: &RepoPath, expected, listing: Listing, part: &mut Part| {
+            self.compare_folder(folder, expected, listing, part)
+        };
+        let (parts, passed) = self.walk_folders(extent, root, visit)?;
+        let mut all = Part::default();
+        parts.into_iter().for_each(|part| all.absorb(part));
 
-        let Sides {
-            mut both,
-            untracked,
-            unmet,
-        } = join(&walk.files, &expected);
         // Tracked files that an ignore rule hides are looked at one by one.
-        let (hidden, deleted) = self.look_at(&unmet);
-        both.extend(
-            hidden
-                .iter()
-                .filter_map(|file| Some((file, *expected.get(&file.path)?))),
-        );
-        let modified = self.modified(&cache, both, progress)?;
-        let Walk { symlinks, refused, .. } = walk;
+        all.unmet.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let (hidden, deleted) = self.look_at(&all.unmet.iter().map(|(path, _)| path).collect::<Vec<_>>());
+        for found in hidden {
+            let position = all.unmet.binary_search_by(|(path, _)| path.cmp(&found.path));
+            let Some((_, entry)) = position.ok().and_then(|index| all.unmet.get(index)).cloned() else {
+                continue;
+            };
+            let cached = self.database().stat_of(&found.path)?;
+            match judge(&found.stat, found.executable, &entry, cached.as_ref()) {
+                Verdict::Same => {}
+                Verdict::Modified => all.modified.push(found.path),
+                Verdict::Unsure => all.unsure.push((found, entry)),
+            }
+        }
+        let unsure: Vec<_> = all.unsure.iter().map(|(found, entry)| (found, *entry)).collect();
+        all.modified.extend(self.unlike(&unsure, progress)?);
+        all.staged.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+        all.modified.sort_unstable();
+        all.untracked.sort_unstable();
         Ok(Status {
             head,
             commit,
-            staged,
-            modified,
+            staged: all.staged,
+            modified: all.modified,
             deleted,
-            untracked,
-            symlinks,
-            refused,
+            untracked: all.untracked,
+            symlinks: passed.symlinks,
+            refused: passed.refused,
         })
     }
 
-    /// Which of `expected`'s paths hold something else than they should, or nothing. Reads what it must.
-    pub(super) fn changed_locally(&self, expected: &Snapshot) -> Result<Vec<RepoPath>, Error> {
-        let paths: Vec<&RepoPath> = expected.keys().collect();
-        let (found, _) = self.look_at(&paths);
-        let pairs = found.iter().filter_map(|file| Some((file, *expected.get(&file.path)?)));
-        self.modified(&self.stat_cache()?, pairs.collect(), &super::Silent)
-    }
-
-    /// Stats paths one by one: which are regular files, and which are not there or something else. A path that may
-    /// not be looked at is neither.
-    pub(super) fn look_at(&self, paths: &[&RepoPath]) -> (Vec<Found>, Vec<RepoPath>) {
-        let root = self.worktree.clone().unwrap_or_default();
-        let mut looker = Looker::new(&root);
-        let (mut found, mut missing) = (Vec::new(), Vec::new());
-        for path in paths {
-            match looker.look(path) {
-                Ok(metadata) if metadata.is_file() => {
-                    let (stat, executable) = (
-                        super::worktree::file_stat(&metadata),
-                        super::worktree::is_executable(&metadata),
-                    );
-                    found.push(Found {
-                        path: (*path).clone(),
-                        stat,
-                        executable,
-                    });
-                }
-                Ok(_) => missing.push((*path).clone()),
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                    missing.push((*path).clone());
-                }
-                Err(_) => {}
-            }
-        }
-        (found, missing)
-    }
-
-    fn committed_and_staged(&self, commit: Option<CommitId>) -> Result<(Snapshot, Staging, StatCache), Error> {
-        Ok((self.snapshot(commit)?, self.database().staging()?, self.stat_cache()?))
-    }
-
-    pub(super) fn stat_cache(&self) -> Result<StatCache, Error> {
-        Ok(self.database().stat_cache()?)
-    }
-
-    /// The files that differ from their entries; the stat cache learns of those that were read and do not.
-    pub(super) fn modified(
+    /// Compares one folder of the worktree with what it should hold, and says what the folders below should hold.
+    fn compare_folder<'c>(
         &self,
-        cache: &StatCache,
-        files: Vec<(&Found, Entry)>,
-        progress: &dyn Progress,
-    ) -> Result<Vec<RepoPath>, Error> {
-        let (mut modified, mut unsure) = (Vec::new(), Vec::new());
-        for (file, entry) in files {
-            let cached = cache.get(file.path.as_str()).filter(|cached| cached.proves(&file.stat));
-            let same = cached.map(|cached| cached.file == entry.file);
-            if file.stat.size != entry.size || file.executable != entry.executable || same == Some(false) {
-                modified.push(file.path.clone());
-            } else if same.is_none() {
-                unsure.push((file, entry));
+        folder: &RepoPath,
+        expected: Expected<'c>,
+        listing: Listing,
+        part: &mut Part,
+    ) -> Result<Vec<Expected<'c>>, Error> {
+        let content = self.content_of(folder, expected, &mut part.staged)?;
+        let mut remembered = if content.files.is_empty() {
+            Vec::new()
+        } else {
+            self.remembered(folder, &listing.files)?
+        }
+        .into_iter();
+        let mut tracked = content.files.into_iter().peekable();
+        for file in listing.files {
+            let cached = remembered.next().flatten();
+            while let Some((name, entry)) = tracked.next_if(|(name, _)| *name < file.name) {
+                part.unmet.push((folder.join(&name), entry));
+            }
+            let Some((_, entry)) = tracked.next_if(|(name, _)| *name == file.name) else {
+                part.untracked.push(file.in_folder(folder).path);
+                continue;
+            };
+            match judge(&file.stat, file.executable, &entry, cached.as_ref()) {
+                Verdict::Same => {}
+                Verdict::Modified => part.modified.push(file.in_folder(folder).path),
+                Verdict::Unsure => part.unsure.push((file.in_folder(folder), entry)),
             }
         }
-        if !unsure.is_empty() {
-            let bytes = unsure.iter().map(|(file, _)| file.stat.size).sum();
-            progress.on(Event::Total {
-                files: unsure.len() as u64,
-                bytes,
-            });
-            self.compare_contents(&unsure, &mut modified, progress)?;
+        part.unmet
+            .extend(tracked.map(|(name, entry)| (folder.join(&name), entry)));
+
+        let mut below = Vec::with_capacity(listing.folders.len());
+        let mut tracked = content.folders.into_iter().peekable();
+        for name in &listing.folders {
+            while let Some((name, expected)) = tracked.next_if(|(tracked, _)| tracked < name) {
+                self.absent_folder(&folder.join(&name), expected, part)?;
+            }
+            let expected = tracked.next_if(|(tracked, _)| tracked == name);
+            below.push(expected.map(|(_, expected)| expected).unwrap_or_default());
         }
-        modified.sort();
-        Ok(modified)
+        for (name, expected) in tracked {
+            self.absent_folder(&folder.join(&name), expected, part)?;
+        }
+        Ok(below)
     }
 
-    /// Reads files and compares their content hashes, on all cores.
-    fn compare_contents(
-        &self,
-        files: &[(&Found, Entry)],
-        modified: &mut Vec<RepoPath>,
-        progress: &dyn Progress,
-    ) -> Result<(), Error> {
-        let recorded = self.file_system_clock()?;
-        let root = self.worktree.clone().unwrap_or_default();
-        let next = AtomicUsize::new(0);
-        let results = Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
-            for _ in 0..self.threads.min(files.len()) {
-                scope.spawn(|| {
-                    while let Some((found, entry)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let same = self.holds(&found.path.below(&root), entry, progress);
-                        results
-                            .lock()
-                            .unwrap_or_else(std::sync::PoisonError::into_inner)
-                            .push((*found, *entry, same));
-                        progress.on(Event::FileDone);
-                    }
-                });
+    /// What the stat cache says of each of `files`, which are sorted by name.
+    fn remembered(&self, folder: &RepoPath, files: &[Listed]) -> Result<Vec<Option<CachedStat>>, Error> {
+        let mut remembered = Vec::with_capacity(files.len());
+        self.database().for_each_stat_in(folder, |name, cached| {
+            while let Some(file) = files.get(remembered.len())
+                && file.name.as_str() <= name
+            {
+                remembered.push((file.name == name).then_some(cached));
             }
-        });
-        let results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut same = Vec::new();
-        for (found, entry, result) in results {
-            if result? {
-                same.push((
-                    found,
-                    CachedStat {
-                        stat: found.stat,
-                        file: entry.file,
-                        recorded,
-                    },
-                ));
-            } else {
-                modified.push(found.path.clone());
-            }
-        }
-        self.database().transaction(|writer| {
-            same.iter()
-                .try_for_each(|(found, cached)| Ok(writer.remember_stat(&found.path, cached)?))
-        })
+        })?;
+        Ok(remembered)
     }
 
-    /// True when the file at `path` has the content of `entry`.
-    fn holds(&self, path: &std::path::Path, entry: &Entry, progress: &dyn Progress) -> Result<bool, Error> {
-        let content = self.store.get::<Manifest>(entry.file)?.content;
-        match hash_file(path, progress) {
-            Ok((_, found)) => Ok(found == content),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Error::io("read", path)(error)),
+    /// Notes the files of a folder that the walk did not enter: it is gone, or ignored.
+    fn absent_folder(&self, folder: &RepoPath, expected: Expected<'_>, part: &mut Part) -> Result<(), Error> {
+        let content = self.content_of(folder, expected, &mut part.staged)?;
+        let paths = content
+            .files
+            .into_iter()
+            .map(|(name, entry)| (folder.join(&name), entry));
+        part.unmet.extend(paths);
+        for (name, expected) in content.folders {
+            self.absent_folder(&folder.join(&name), expected, part)?;
         }
+        Ok(())
     }
 }
 
-type Staging = BTreeMap<RepoPath, Staged>;
-type StatCache = HashMap<String, CachedStat>;
-
-/// Files of the worktree beside what is expected there.
-struct Sides<'a> {
-    both: Vec<(&'a Found, Entry)>,
+/// What one thread found.
+#[derive(Default)]
+struct Part {
+    staged: Vec<StatusEntry>,
+    modified: Vec<RepoPath>,
     untracked: Vec<RepoPath>,
-    unmet: Vec<&'a RepoPath>,
+    /// Tracked, but not met.
+    unmet: Vec<(RepoPath, Entry)>,
+    /// Must be read to know.
+    unsure: Vec<(Found, Entry)>,
 }
 
-/// Walks two sorted lists side by side.
-fn join<'a>(found: &'a [Found], expected: &'a Snapshot) -> Sides<'a> {
-    let mut sides = Sides {
-        both: Vec::new(),
-        untracked: Vec::new(),
-        unmet: Vec::new(),
-    };
-    let mut expected = expected.iter().peekable();
-    for file in found {
-        while let Some((path, _)) = expected.next_if(|(path, _)| **path < file.path) {
-            sides.unmet.push(path);
-        }
-        match expected.next_if(|(path, _)| **path == file.path) {
-            Some((_, entry)) => sides.both.push((file, *entry)),
-            None => sides.untracked.push(file.path.clone()),
-        }
+impl Part {
+    fn absorb(&mut self, other: Self) {
+        self.staged.extend(other.staged);
+        self.modified.extend(other.modified);
+        self.untracked.extend(other.untracked);
+        self.unmet.extend(other.unmet);
+        self.unsure.extend(other.unsure);
     }
-    sides.unmet.extend(expected.map(|(path, _)| path));
-    sides
-}
-
-/// What `staging` changes against what is committed. An entry that restores what is committed changes nothing.
-pub(super) fn staged_changes(committed: &Snapshot, staging: &Staging) -> Vec<StatusEntry> {
-    let change = |(path, staged): (&RepoPath, &Staged)| {
-        let before = committed.get(path);
-        let (change, entry) = match (*staged, before) {
-            (Staged::File { file, size, executable }, before) => {
-                let entry = Entry { file, size, executable };
-                match before {
-                    Some(before) if *before == entry => return None,
-                    Some(_) => ("modified", entry),
-                    None => ("added", entry),
-                }
-            }
-            (Staged::Removed, Some(before)) => ("removed", *before),
-            (Staged::Removed, None) => return None,
-        };
-        Some(StatusEntry {
-            path: path.clone(),
-            change,
-            entry,
-        })
-    };
-    staging.iter().filter_map(change).collect()
 }

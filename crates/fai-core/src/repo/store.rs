@@ -1,7 +1,7 @@
 //! The object store: packs with their index. Reads by id, verified; writes through the ingest pipeline.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 
@@ -19,7 +19,7 @@ use crate::storage::{
 pub struct Store {
     packs: PackSet,
     incoming: PathBuf,
-    index: ReentrantMutex<Database>,
+    index: Arc<ReentrantMutex<Database>>,
     scratch: Mutex<Vec<Scratch>>,
 }
 
@@ -37,13 +37,13 @@ impl std::fmt::Debug for Scratch {
 }
 
 impl Store {
-    pub(super) fn open(directory: &Path) -> Result<Self, Error> {
-        Ok(Self {
+    pub(super) fn open(directory: &Path, index: Arc<ReentrantMutex<Database>>) -> Self {
+        Self {
             packs: PackSet::new(directory.join("objects")),
             incoming: directory.join("incoming"),
-            index: ReentrantMutex::new(Database::open(&directory.join("db.sqlite"))?),
+            index,
             scratch: Mutex::default(),
-        })
+        }
     }
 
     /// True when the record is stored and indexed.
