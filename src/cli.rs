@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    add, cat, checkout, chunks, commit, completions, config, demo, diff, fsck, info, init, log, ls, mv, restore, rm,
-    show, stats, status, version,
+    add, cat, checkout, chunks, clone, commit, completions, config, demo, diff, fsck, id, info, init, log, ls, mv,
+    restore, rm, serve, show, stats, status, version,
 };
 
 /// Version control for AI models and their data, between peers, with no server that must exist.
@@ -58,6 +58,9 @@ pub enum Command {
     Stats(stats::Args),
     Fsck(fsck::Args),
     Config(config::Args),
+    Serve(serve::Args),
+    Clone(clone::Args),
+    Id(id::Args),
     Demo(demo::Args),
     Completions(completions::Args),
     Version(version::Args),

@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod context;
+mod peers;
 mod ui;
 
 use clap::Parser;

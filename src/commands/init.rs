@@ -27,7 +27,13 @@ impl Args {
         let path = self
             .folder
             .map_or_else(|| context.folder.clone(), |folder| context.folder.join(folder));
-        let (repository, fresh) = Repository::init(&path, InitOptions { bare: self.bare })?;
+        let (repository, fresh) = Repository::init(
+            &path,
+            InitOptions {
+                bare: self.bare,
+                id: None,
+            },
+        )?;
         let shown = format!("{}/", context.shown(repository.directory()));
         let kind = if self.bare {
             "bare FAI repository"

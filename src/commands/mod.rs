@@ -4,12 +4,14 @@ pub mod add;
 pub mod cat;
 pub mod checkout;
 pub mod chunks;
+pub mod clone;
 pub mod commit;
 pub mod completions;
 pub mod config;
 pub mod demo;
 pub mod diff;
 pub mod fsck;
+pub mod id;
 pub mod info;
 pub mod init;
 pub mod log;
@@ -17,6 +19,7 @@ pub mod ls;
 pub mod mv;
 pub mod restore;
 pub mod rm;
+pub mod serve;
 pub mod show;
 pub mod stats;
 pub mod status;
@@ -50,6 +53,9 @@ pub fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Stats(args) => args.run(context),
         Command::Fsck(args) => args.run(context),
         Command::Config(args) => args.run(context),
+        Command::Serve(args) => args.run(context),
+        Command::Clone(args) => args.run(context),
+        Command::Id(args) => args.run(context),
         Command::Demo(args) => args.run(context),
         Command::Completions(args) => args.run(context),
         Command::Version(args) => args.run(context),

@@ -20,6 +20,10 @@ pub enum Symbol {
     Numbers,
     Compare,
     Warning,
+    Network,
+    Peer,
+    Ticket,
+    Inbox,
 }
 
 impl Symbol {
@@ -37,6 +41,10 @@ impl Symbol {
             Symbol::Numbers => "🔢",
             Symbol::Compare => "📊",
             Symbol::Warning => "⚠️ ",
+            Symbol::Network => "🌐",
+            Symbol::Peer => "📡",
+            Symbol::Ticket => "🎫",
+            Symbol::Inbox => "📥",
         }
     }
 }
@@ -96,6 +104,16 @@ impl Output {
         // As an I/O error, so that a closed pipe is known as one.
         serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
         Ok(writeln!(out)?)
+    }
+
+    /// One of many documents, in a line of its own, for scripts that listen.
+    pub fn event(&self, value: &Value) -> Result<()> {
+        if !self.json {
+            return Ok(());
+        }
+        let mut out = io::stdout().lock();
+        writeln!(out, "{value}")?;
+        Ok(out.flush()?)
     }
 
     /// A warning, on stderr, for people and scripts alike.

@@ -687,7 +687,7 @@ fn either_side_of_a_file_can_be_read() {
 #[test]
 fn a_bare_repository_has_commits_to_compare_and_no_worktree() {
     let folder = TempDir::new().unwrap();
-    let (bare, _) = Repository::init(folder.path(), InitOptions { bare: true }).unwrap();
+    let (bare, _) = Repository::init(folder.path(), InitOptions { bare: true, id: None }).unwrap();
     let error = bare
         .compare(&Version::Index, &Version::Worktree, &[], &Silent)
         .unwrap_err();

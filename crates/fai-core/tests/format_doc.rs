@@ -225,7 +225,7 @@ fn a_repository_gives_the_documented_ids() {
 #[test]
 fn the_database_has_the_documented_mark() {
     let folder = tempfile::tempdir().unwrap();
-    drop(Repository::init(folder.path(), InitOptions { bare: true }).unwrap());
+    drop(Repository::init(folder.path(), InitOptions { bare: true, id: None }).unwrap());
     let bytes = fs::read(folder.path().join("db.sqlite")).unwrap();
     assert_eq!(bytes[..16], *b"SQLite format 3\0");
     // SQLite keeps its application id here, big-endian.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::codec::CodecError;
 use crate::database::DatabaseError;
-use crate::object::{CommitId, DecodeError, Hash, Kind, PathError, RepoPath};
+use crate::object::{CommitId, DecodeError, FileId, Hash, Kind, PathError, RepoPath};
 use crate::storage::{IngestError, StorageError};
 
 /// An error of a repository's workflows.
@@ -76,6 +76,12 @@ pub enum Error {
     /// The ref moved between reading and writing.
     #[error("{0} was moved by another process meanwhile")]
     RefMoved(String),
+    /// A file whose chunks are not those of its content.
+    #[error("the file {0} does not have the content that its manifest says")]
+    FalseFile(FileId),
+    /// Too many transfers into one repository.
+    #[error("too many transfers run below {}", .0.display())]
+    Busy(PathBuf),
     /// A record that should be there is not.
     #[error("{} {hash} is missing from this repository", kind.name())]
     Missing {
@@ -210,6 +216,8 @@ impl Error {
             Error::NothingToCommit => "nothing_to_commit",
             Error::LocalChanges(_) => "local_changes",
             Error::Unstable(_) => "unstable_file",
+            Error::FalseFile(_) => "false_data",
+            Error::Busy(_) => "busy",
             Error::RefMoved(_) => "ref_moved",
             Error::Missing { .. } => "missing",
             Error::Invalid { .. } | Error::BadHead(_) => "damaged",

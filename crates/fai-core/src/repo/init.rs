@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::durable::replace_file;
-use super::{DEFAULT_BRANCH, DIRECTORY, Error, Repository, is_repository};
+use super::{DEFAULT_BRANCH, DIRECTORY, Error, Repository, RepositoryId, is_repository};
 use crate::storage::sync_folder;
 
 /// How to create a repository.
@@ -12,6 +12,8 @@ use crate::storage::sync_folder;
 pub struct InitOptions {
     /// Without a worktree: the folder itself becomes the repository.
     pub bare: bool,
+    /// The id of the repository that this becomes a copy of; `None` makes a new one.
+    pub id: Option<RepositoryId>,
 }
 
 impl Repository {
@@ -32,6 +34,8 @@ impl Repository {
                 let folder = directory.join(folder);
                 fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
             }
+            let id = options.id.map_or_else(RepositoryId::random, Ok)?;
+            replace_file(&directory.join("id"), format!("{id}\n").as_bytes())?;
             // HEAD comes last: without it the folder is no repository, and a killed init can be repeated.
             crate::database::Database::open(&directory.join("db.sqlite"))?;
             replace_file(&directory.join("HEAD"), format!("ref: {DEFAULT_BRANCH}\n").as_bytes())?;

@@ -43,8 +43,11 @@ struct Output {
     index: usize,
     file: File,
     temporary: Mutex<Option<TempPath>>,
+    size: u64,
     /// Bytes that no worker has written yet.
     remaining: AtomicU64,
+    /// The last chunk was zeros and not written, so that writing alone did not give the file its length.
+    ends_in_hole: AtomicBool,
     written: AtomicU64,
 }
 
@@ -170,13 +173,14 @@ impl Output {
             .tempfile_in(temporary)
             .map_err(Error::io("create a file in", temporary))?;
         let (file, path) = NamedTempFile::into_parts(file);
-        file.set_len(entry.size).map_err(Error::io("write", &path))?;
         Ok(Self {
             index,
             file,
             temporary: Mutex::new(Some(path)),
+            size: entry.size,
             remaining: AtomicU64::new(entry.size),
             written: AtomicU64::new(0),
+            ends_in_hole: AtomicBool::new(false),
         })
     }
 
@@ -288,6 +292,9 @@ impl Writing<'_> {
             // The file is all holes yet: zeros need no writing, and sparse files stay sparse.
             let zeros = location.header.codec == Codec::Constant && bytes.iter().take(8).all(|byte| *byte == 0);
             if zeros {
+                if job.offset + job.len == output.size {
+                    output.ends_in_hole.store(true, Ordering::Relaxed);
+                }
                 Ok(())
             } else {
                 output.file.write_all_at(bytes, job.offset)
@@ -305,12 +312,18 @@ impl Writing<'_> {
 
     /// All chunks of the file are written.
     fn finish(&self, output: &Output) -> Result<(), Error> {
-        if self.sync_each {
-            output.file.sync_all().map_err(|source| Error::Io {
-                operation: "sync",
+        let failed = |operation| {
+            move |source| Error::Io {
+                operation,
                 path: output.path(),
                 source,
-            })?;
+            }
+        };
+        if output.ends_in_hole.load(Ordering::Relaxed) {
+            output.file.set_len(output.size).map_err(failed("write"))?;
+        }
+        if self.sync_each {
+            output.file.sync_all().map_err(failed("sync"))?;
         }
         let temporary = output.temporary.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(place) = self
@@ -344,19 +357,27 @@ impl Prepared {
     pub(super) fn place(self, root: &Path) -> Result<Vec<(RepoPath, FileStat)>, Error> {
         let mut folders = BTreeSet::new();
         let mut placed = Vec::new();
+        let mut current = None;
         for (path, temporary) in self.files {
             let destination = path.below(root);
-            let folder = ensure_folder(root, &path)?;
-            // An empty folder may stand there; one with anything in it makes the next step fail.
-            let _ = fs::remove_dir(&destination);
-            temporary
-                .persist(&destination)
-                .map_err(|error| Error::io("write", &destination)(error.error))?;
+            let above = path.split_last().map(|(above, _)| above);
+            // Files come sorted: most lie in the folder of the one before.
+            if current != Some(above.clone()) {
+                folders.insert(ensure_folder(root, &path)?);
+                current = Some(above);
+            }
+            let placing = temporary.persist(&destination).or_else(|refused| {
+                // An empty folder may stand there; one with anything in it stays.
+                match fs::remove_dir(&destination) {
+                    Ok(()) => refused.path.persist(&destination),
+                    Err(_) => Err(refused),
+                }
+            });
+            placing.map_err(|error| Error::io("write", &destination)(error.error))?;
             let metadata = destination
                 .symlink_metadata()
                 .map_err(Error::io("read", &destination))?;
             placed.push((path, file_stat(&metadata)));
-            folders.insert(folder);
         }
         if folders.len() > SYNC_EACH {
             sync_file_system(root)?;

@@ -10,8 +10,8 @@ use crate::codec::Decoder;
 use crate::database::Database;
 use crate::object::{Hash, Id, Kind, Object};
 use crate::storage::{
-    Feeder, FileSummary, Ingest, Location, PackIndex, PackSet, SealedPack, StorageError, ingest, list_packs, pack_path,
-    salvage, sync_folder,
+    Feeder, FileSummary, Ingest, Location, PackIndex, PackSet, RecordHeader, SealedPack, StorageError, ingest,
+    list_packs, pack_path, salvage, sync_folder,
 };
 
 /// Chunks and objects of a repository. Shared by threads.
@@ -21,6 +21,8 @@ pub struct Store {
     incoming: PathBuf,
     index: Arc<ReentrantMutex<Database>>,
     scratch: Mutex<Vec<Scratch>>,
+    /// What is not here may be there: a quarantine lies over its repository.
+    beneath: Option<Box<Store>>,
 }
 
 /// Memory and decoder of one reading thread.
@@ -43,6 +45,15 @@ impl Store {
             incoming: directory.join("incoming"),
             index,
             scratch: Mutex::default(),
+            beneath: None,
+        }
+    }
+
+    /// This store, with `beneath` for what it does not have.
+    pub(super) fn over(self, beneath: Store) -> Self {
+        Self {
+            beneath: Some(Box::new(beneath)),
+            ..self
         }
     }
 
@@ -51,7 +62,32 @@ impl Store {
     /// # Errors
     /// When the index cannot be read.
     pub fn has(&self, hash: &Hash) -> Result<bool, Error> {
+        Ok(self.index().has_record(hash)? || self.beneath.as_ref().map_or(Ok(false), |store| store.has(hash))?)
+    }
+
+    /// True when the record is here, and not only in a store beneath.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn has_here(&self, hash: &Hash) -> Result<bool, Error> {
         Ok(self.index().has_record(hash)?)
+    }
+
+    /// Reads the record as it stands in its pack, header and payload, into `buffer`. The header is checked; that the
+    /// payload is what the header says is for whoever receives it to check.
+    ///
+    /// # Errors
+    /// When it cannot be read. `None` when it is not stored.
+    pub fn record(&self, hash: &Hash, buffer: &mut Vec<u8>) -> Result<Option<RecordHeader>, Error> {
+        let location = self.index().locate(hash)?;
+        match (location, &self.beneath) {
+            (Some(location), _) => {
+                self.packs.payload(&location, buffer)?;
+                Ok(Some(location.header))
+            }
+            (None, Some(beneath)) => beneath.record(hash, buffer),
+            (None, None) => Ok(None),
+        }
     }
 
     /// Where the record lies.
@@ -67,8 +103,11 @@ impl Store {
     /// # Errors
     /// When it is missing or damaged; then `use_bytes` is not called.
     pub fn with<T>(&self, kind: Kind, hash: &Hash, use_bytes: impl FnOnce(&[u8], &Location) -> T) -> Result<T, Error> {
-        let location = self.locate(kind, hash)?;
-        self.with_location(&location, |bytes| use_bytes(bytes, &location))
+        match (self.index().locate(hash)?, &self.beneath) {
+            (Some(location), _) => self.with_location(&location, |bytes| use_bytes(bytes, &location)),
+            (None, Some(beneath)) => beneath.with(kind, hash, use_bytes),
+            (None, None) => Err(Error::Missing { kind, hash: *hash }),
+        }
     }
 
     /// Hands the verified raw bytes of the record at `location` to `use_bytes`.

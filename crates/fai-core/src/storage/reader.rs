@@ -33,9 +33,6 @@ pub struct PackSet {
     open: Mutex<HashMap<Hash, Arc<File>>>,
 }
 
-/// Verified raw bytes, borrowed from the reader's buffer.
-pub type Verified<'a> = &'a [u8];
-
 impl PackSet {
     /// The packs in `folder`.
     pub fn new(folder: PathBuf) -> Self {

@@ -7,10 +7,10 @@ use crate::object::{Hash, Kind, MAX_CHUNK_LEN, MAX_OBJECT_LEN};
 pub(super) const MAGIC: [u8; 4] = *b"FREC";
 
 /// Length of a header without a base.
-pub(super) const PLAIN_LEN: usize = 52;
+pub(super) const PLAIN_LEN: usize = RecordHeader::PLAIN_LEN;
 
 /// Length of a header with a base.
-pub(super) const BASED_LEN: usize = PLAIN_LEN + Hash::LEN;
+pub(super) const BASED_LEN: usize = RecordHeader::BASED_LEN;
 
 /// What a record says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,12 @@ pub const fn max_raw_len(kind: Kind) -> u64 {
 }
 
 impl RecordHeader {
+    /// Length of a header without a base.
+    pub const PLAIN_LEN: usize = 52;
+
+    /// Length of a header with a base.
+    pub const BASED_LEN: usize = Self::PLAIN_LEN + Hash::LEN;
+
     /// Length of this header in a pack.
     pub const fn header_len(&self) -> usize {
         if self.base.is_some() { BASED_LEN } else { PLAIN_LEN }

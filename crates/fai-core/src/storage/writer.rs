@@ -16,6 +16,9 @@ use crate::object::Hash;
 /// Bytes collected before they are written: fewer system calls, and writes that file systems like.
 const BUFFER: usize = 1 << 20;
 
+/// Payloads from this length on are written from where they are: copying them would take longer than the call.
+const DIRECT: usize = 64 << 10;
+
 /// Free space that must stay beside the pack being written.
 const RESERVE: u64 = 16 << 20;
 
@@ -87,7 +90,7 @@ impl PackWriter {
         });
         self.len += header.record_len();
         header.write(&mut self.buffer);
-        if self.buffer.len() + payload.len() < BUFFER {
+        if payload.len() < DIRECT && self.buffer.len() + payload.len() < BUFFER {
             self.buffer.extend_from_slice(payload);
             return Ok(());
         }

@@ -8,6 +8,7 @@ use super::{Action, Claims, FileSummary, Ingest, IngestError, Slot, Step};
 use crate::codec::{Codec, Encoder};
 use crate::object::{ChunkId, ContentHash, Hash, Id, Kind, ManifestBuilder, Object, Page};
 use crate::storage::error::StorageError;
+use crate::storage::received::Received;
 use crate::storage::record::RecordHeader;
 use crate::storage::writer::{PackWriter, WrittenPack};
 
@@ -71,6 +72,7 @@ impl Collector<'_> {
                 self.file = OpenFile::default();
                 Ok(())
             }
+            Action::Received(record) => self.packs.received(&record),
             Action::Object(kind, bytes) => self.packs.object(kind, &bytes),
             Action::Unused(slot) => {
                 let _ = self.slots.send(slot);
@@ -138,6 +140,16 @@ impl Packs<'_> {
             let codec = self.encoder.encode_object(bytes, &mut payload);
             self.append(kind, codec, hash, bytes.len(), &payload)?;
             self.payload = payload;
+        }
+        Ok(())
+    }
+
+    /// Stores a record from elsewhere unless it is stored already.
+    fn received(&mut self, record: &Received) -> Result<(), IngestError> {
+        let header = record.header();
+        if self.claims.claim(&header.hash, self.settings.known) {
+            let raw_len = header.raw_len as usize;
+            self.append(header.kind, header.codec, header.hash, raw_len, record.payload())?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::{Action, IngestError, Job, Slot, Step};
 use crate::chunking::{Chunker, Span};
 use crate::object::{ContentHash, Hash, Kind};
+use crate::storage::Received;
 use crate::tensor::ReadAt;
 
 /// Hands files and objects to the stages behind it.
@@ -91,6 +92,14 @@ impl<'a> Feeder<'a> {
         let hash = kind.hash(&bytes);
         self.step(Action::Object(kind, bytes))?;
         Ok(hash)
+    }
+
+    /// Stores a record that came from elsewhere, as it came, unless it is stored already.
+    ///
+    /// # Errors
+    /// When another stage has failed.
+    pub fn received(&mut self, record: Received) -> Result<(), IngestError> {
+        self.step(Action::Received(record))
     }
 
     fn step(&mut self, action: Action) -> Result<(), IngestError> {

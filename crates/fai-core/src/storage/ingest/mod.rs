@@ -26,6 +26,7 @@ use crossbeam_channel::bounded;
 pub use feeder::Feeder;
 
 use super::error::StorageError;
+use super::received::Received;
 use super::writer::SealedPack;
 use crate::codec::Codec;
 use crate::object::{ContentHash, FileId, Hash, Kind};
@@ -118,6 +119,8 @@ enum Action {
     EndFile(ContentHash),
     /// Forget the chunks since the last file's end.
     Abandon,
+    /// A record from elsewhere.
+    Received(Received),
     /// An object to store beside the files.
     Object(Kind, Vec<u8>),
     /// A slot that the feeder did not need.

@@ -1,0 +1,171 @@
+//! Records that come from elsewhere: checked before anything else sees them, then stored as they came.
+//!
+//! A chunk travels in the encoding in which its sender stores it. Whoever receives it decodes it once, to check it
+//! against its id, and keeps the encoded bytes.
+
+use super::record::{RecordHeader, max_raw_len};
+use crate::codec::{Codec, CodecError, Decoder};
+use crate::object::Hash;
+
+/// A record whose payload was decoded and found to be what its header says. Only [`Checker::check`] makes one.
+#[derive(Debug)]
+pub struct Received {
+    header: RecordHeader,
+    payload: Vec<u8>,
+}
+
+impl Received {
+    /// What it is.
+    pub fn header(&self) -> &RecordHeader {
+        &self.header
+    }
+
+    /// Its encoded bytes.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+}
+
+/// Why a record is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Another record than the one asked for.
+    #[error("it is record {found}, not {wanted}")]
+    Other {
+        /// The one asked for.
+        wanted: Hash,
+        /// The one that came.
+        found: Hash,
+    },
+    /// Longer than its kind may be, or of another length than its header says.
+    #[error("its length is impossible")]
+    Length,
+    /// In an encoding that does not travel.
+    #[error("its encoding does not stand alone")]
+    Encoding,
+    /// The payload cannot be decoded.
+    #[error("it cannot be decoded: {0}")]
+    Undecodable(String),
+    /// The decoded bytes have another hash.
+    #[error("its bytes are not those of record {0}")]
+    Content(Hash),
+}
+
+/// Memory and decoder of one checking thread.
+pub struct Checker {
+    decoder: Decoder,
+    raw: Vec<u8>,
+}
+
+impl Checker {
+    /// A checker.
+    ///
+    /// # Errors
+    /// When there is no memory for a decoder.
+    pub fn new() -> Result<Self, CodecError> {
+        Ok(Self {
+            decoder: Decoder::new()?,
+            raw: Vec::new(),
+        })
+    }
+
+    /// Decodes a record and compares it with `wanted`. Returns it with its raw bytes. What is allocated is bounded by
+    /// the longest record of its kind.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn check(
+        &mut self,
+        wanted: &Hash,
+        header: RecordHeader,
+        payload: Vec<u8>,
+    ) -> Result<(Received, &[u8]), Refusal> {
+        if header.hash != *wanted {
+            return Err(Refusal::Other {
+                wanted: *wanted,
+                found: header.hash,
+            });
+        }
+        if u64::from(header.raw_len) > max_raw_len(header.kind) || header.encoded_len as usize != payload.len() {
+            return Err(Refusal::Length);
+        }
+        if header.codec == Codec::Delta {
+            return Err(Refusal::Encoding);
+        }
+        self.raw.resize(header.raw_len as usize, 0);
+        self.decoder
+            .decode(header.codec, &payload, &mut self.raw)
+            .map_err(|error| Refusal::Undecodable(error.to_string()))?;
+        if header.kind.hash(&self.raw) != header.hash {
+            return Err(Refusal::Content(header.hash));
+        }
+        Ok((Received { header, payload }, &self.raw))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Encoder;
+    use crate::object::Kind;
+    use crate::tensor::Element;
+
+    fn record(bytes: &[u8]) -> (RecordHeader, Vec<u8>) {
+        let mut payload = Vec::new();
+        let codec = Encoder::new().unwrap().encode(bytes, Element::Int32, &mut payload);
+        let header = RecordHeader {
+            kind: Kind::Chunk,
+            codec,
+            raw_len: bytes.len() as u32,
+            encoded_len: payload.len() as u32,
+            hash: Kind::Chunk.hash(bytes),
+            base: None,
+        };
+        (header, payload)
+    }
+
+    #[test]
+    fn what_is_right_passes_and_whatever_is_changed_does_not() {
+        let bytes: Vec<u8> = (0..5000u32).flat_map(|n| (n / 3).to_le_bytes()).collect();
+        let (header, payload) = record(&bytes);
+        let mut checker = Checker::new().unwrap();
+        let (received, raw) = checker.check(&header.hash, header, payload.clone()).unwrap();
+        assert_eq!((received.payload(), raw), (&payload[..], &bytes[..]));
+        for at in 0..payload.len() {
+            let mut wrong = payload.clone();
+            wrong[at] ^= 1;
+            if let Ok((_, raw)) = checker.check(&header.hash, header, wrong) {
+                assert_eq!(raw, bytes, "byte {at}: a payload may differ, its meaning may not");
+            }
+        }
+        let other = Kind::Chunk.hash(b"other");
+        assert!(matches!(
+            checker.check(&other, header, payload.clone()),
+            Err(Refusal::Other { .. })
+        ));
+        let kind = RecordHeader {
+            kind: Kind::Tree,
+            ..header
+        };
+        assert_eq!(
+            checker.check(&header.hash, kind, payload.clone()).err(),
+            Some(Refusal::Content(header.hash))
+        );
+        let long = RecordHeader {
+            raw_len: u32::MAX,
+            ..header
+        };
+        assert_eq!(
+            checker.check(&header.hash, long, payload.clone()).err(),
+            Some(Refusal::Length)
+        );
+        let delta = RecordHeader {
+            codec: Codec::Delta,
+            ..header
+        };
+        assert_eq!(
+            checker.check(&header.hash, delta, payload).err(),
+            Some(Refusal::Encoding)
+        );
+    }
+}

@@ -1,0 +1,441 @@
+//! The driver: asks the links for what the plan wants next, and hands what was checked to the quarantine.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use fai_core::object::{CommitId, Hash, Kind};
+use fai_core::repo::{Event, Progress, Quarantine, Repository, Store};
+use fai_core::storage::{Checker, Feeder, Received, Refusal};
+use libp2p::PeerId;
+use tokio::sync::mpsc;
+
+use super::link::{self, Heard};
+use super::remote::failed;
+use super::{FetchReport, Remote, commits};
+use crate::session::plan::{Local, Plan, Promise, Want};
+use crate::wire::MAX_BATCH;
+use crate::wire::records::Answer;
+use crate::{Error, Node};
+
+/// Bytes that may be under way on one link, by the lengths that were promised.
+const WINDOW: u64 = 16 << 20;
+
+/// Records that may be under way on one link.
+const WINDOW_RECORDS: usize = 2048;
+
+/// Bytes asked for at once.
+const BATCH_BYTES: u64 = 4 << 20;
+
+/// Answers that wait for a checker, and checked records that wait for the driver.
+const QUEUE: usize = 8;
+
+/// What the driver hears.
+enum News {
+    Record {
+        link: usize,
+        want: Want,
+        received: Received,
+        /// Raw bytes of an object, which lead on; chunks lead nowhere.
+        raw: Vec<u8>,
+    },
+    Absent {
+        link: usize,
+        want: Want,
+    },
+    Wrong {
+        link: usize,
+        want: Want,
+        refusal: Refusal,
+    },
+    Ended {
+        link: usize,
+        error: std::io::Error,
+    },
+}
+
+/// A link as the driver sees it.
+struct Link {
+    peer: PeerId,
+    requests: Option<mpsc::UnboundedSender<Vec<Want>>>,
+    under_way: VecDeque<Want>,
+    bytes: u64,
+}
+
+struct Driver<'a> {
+    plan: Plan,
+    links: Vec<Link>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+    repository: &'a Repository,
+    store: &'a Store,
+    report: FetchReport,
+    /// Wants that some peer does not have, and who does not.
+    absent: HashMap<Hash, HashSet<PeerId>>,
+    retry: VecDeque<Want>,
+    /// Why a peer was given up.
+    cause: Option<Error>,
+    told: (u64, u64),
+}
+
+pub(super) fn run(
+    runtime: &tokio::runtime::Handle,
+    node: &Node,
+    repository: &Repository,
+    quarantine: &Quarantine,
+    mut remotes: Vec<Remote>,
+    wants: &[CommitId],
+    progress: &dyn Progress,
+) -> Result<FetchReport, Error> {
+    let started = Instant::now();
+    let store = quarantine.store();
+    let checkers = std::thread::available_parallelism()
+        .map_or(1, std::num::NonZero::get)
+        .min(8);
+    let (heard_sender, heard) = mpsc::channel::<Heard>(QUEUE);
+    let heard = Arc::new(Mutex::new(heard));
+    let (news_sender, news) = bounded::<News>(QUEUE);
+    let mut outcome = None;
+    std::thread::scope(|scope| {
+        for _ in 0..checkers {
+            let (heard, news_sender) = (Arc::clone(&heard), news_sender.clone());
+            scope.spawn(move || check(&heard, &news_sender));
+        }
+        drop(news_sender);
+        store.write(1, &|_| (), |feeder| {
+            let mut driver = Driver {
+                plan: Plan::default(),
+                links: Vec::new(),
+                tasks: Vec::new(),
+                repository,
+                store,
+                report: FetchReport::default(),
+                absent: HashMap::new(),
+                retry: VecDeque::new(),
+                cause: None,
+                told: (0, 0),
+            };
+            // What came before an error is kept: the error is taken out of the store's hands.
+            let drive = || -> Result<(), Error> {
+                let (first, plan) = (remotes.first_mut(), &mut driver.plan);
+                let Some(first) = first else { return Ok(()) };
+                let add = |tree| plan.add_root(tree);
+                driver.report.commits = commits::fetch(runtime, repository, store, first, wants, feeder, add)?;
+                for remote in &remotes {
+                    driver.open_link(runtime, node, remote, &heard_sender);
+                }
+                drop(heard_sender);
+                driver.drive(&news, feeder, progress)
+            };
+            let result = drive();
+            // The checkers end when nothing can come any more.
+            driver.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+            drop(news);
+            outcome = Some((result, driver.report, driver.plan.totals()));
+            Ok(())
+        })
+    })?;
+    let (result, report, totals) = outcome.unwrap_or((Ok(()), FetchReport::default(), Default::default()));
+    result?;
+    Ok(FetchReport {
+        files: totals.files,
+        bytes: totals.bytes,
+        chunks_reused: totals.reused_chunks,
+        bytes_reused: totals.reused_bytes,
+        time: started.elapsed(),
+        ..report
+    })
+}
+
+/// Checks answers until there are no more, or nobody listens.
+fn check(heard: &Mutex<mpsc::Receiver<Heard>>, news: &Sender<News>) {
+    let Ok(mut checker) = Checker::new() else { return };
+    loop {
+        let next = heard.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
+        let told = match next {
+            None => return,
+            Some(Heard::Ended { link, error }) => News::Ended { link, error },
+            Some(Heard::Answer {
+                link,
+                want,
+                answer: Answer::Absent,
+            }) => News::Absent { link, want },
+            Some(Heard::Answer {
+                link,
+                want,
+                answer: Answer::Record(header, payload),
+            }) => {
+                let kind = want.promise.kind();
+                match checker.check(&want.hash, header, payload) {
+                    Ok((received, raw)) if header.kind == kind => News::Record {
+                        link,
+                        want,
+                        received,
+                        raw: if kind == Kind::Chunk { Vec::new() } else { raw.to_vec() },
+                    },
+                    Ok(_) => {
+                        let refusal = Refusal::Content(want.hash);
+                        News::Wrong { link, want, refusal }
+                    }
+                    Err(refusal) => News::Wrong { link, want, refusal },
+                }
+            }
+        };
+        if news.send(told).is_err() {
+            return;
+        }
+    }
+}
+
+impl Driver<'_> {
+    fn open_link(
+        &mut self,
+        runtime: &tokio::runtime::Handle,
+        node: &Node,
+        remote: &Remote,
+        heard: &mpsc::Sender<Heard>,
+    ) {
+        let (requests, received) = mpsc::unbounded_channel();
+        let connection = remote.connection();
+        let task = link::run(
+            self.links.len(),
+            node.clone(),
+            connection.peer,
+            connection.id,
+            *remote.id.as_bytes(),
+            received,
+            heard.clone(),
+        );
+        self.tasks.push(runtime.spawn(task));
+        self.links.push(Link {
+            peer: connection.peer,
+            requests: Some(requests),
+            under_way: VecDeque::new(),
+            bytes: 0,
+        });
+    }
+
+    fn drive(&mut self, news: &Receiver<News>, feeder: &mut Feeder<'_>, progress: &dyn Progress) -> Result<(), Error> {
+        loop {
+            self.ask()?;
+            self.tell(progress);
+            let under_way = self.links.iter().any(|link| !link.under_way.is_empty());
+            if !under_way {
+                if self.plan.is_done() && self.retry.is_empty() {
+                    return Ok(());
+                }
+                return Err(self.stuck());
+            }
+            let Ok(next) = news.recv() else {
+                return Err(self.stuck());
+            };
+            self.hear(next, feeder, progress)?;
+        }
+    }
+
+    /// Keeps every link busy.
+    fn ask(&mut self) -> Result<(), Error> {
+        for index in 0..self.links.len() {
+            loop {
+                let batch = self.batch(index)?;
+                let Some(link) = self.links.get_mut(index) else { break };
+                if batch.is_empty() {
+                    break;
+                }
+                link.bytes += batch.iter().map(weight).sum::<u64>();
+                link.under_way.extend(batch.iter().copied());
+                if let Some(requests) = &link.requests {
+                    // A link that has ended says so by itself.
+                    let _ = requests.send(batch);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What to ask a link for next.
+    fn batch(&mut self, index: usize) -> Result<Vec<Want>, Error> {
+        let mut batch = Vec::new();
+        let Some(link) = self.links.get(index).filter(|link| link.requests.is_some()) else {
+            return Ok(batch);
+        };
+        let (peer, mut room) = (link.peer, WINDOW.saturating_sub(link.bytes).min(BATCH_BYTES));
+        let mut count = WINDOW_RECORDS.saturating_sub(link.under_way.len()).min(MAX_BATCH);
+        let local = Here {
+            repository: self.repository,
+            store: self.store,
+        };
+        while room > 0 && count > 0 {
+            let lacks = |want: &Want, absent: &HashMap<Hash, HashSet<PeerId>>| {
+                absent.get(&want.hash).is_some_and(|peers| peers.contains(&peer))
+            };
+            let position = self.retry.iter().position(|want| !lacks(want, &self.absent));
+            let want = match position.and_then(|position| self.retry.remove(position)) {
+                Some(want) => want,
+                None => match self.plan.next(&local)? {
+                    Some(want) => want,
+                    None => break,
+                },
+            };
+            room = room.saturating_sub(weight(&want));
+            count -= 1;
+            batch.push(want);
+        }
+        Ok(batch)
+    }
+
+    fn hear(&mut self, news: News, feeder: &mut Feeder<'_>, progress: &dyn Progress) -> Result<(), Error> {
+        match news {
+            News::Record {
+                link,
+                want,
+                received,
+                raw,
+            } => {
+                self.done(link, &want);
+                self.report.wire_bytes += received.header().record_len();
+                if let Promise::Chunk { len } = want.promise {
+                    if u64::from(received.header().raw_len) != len {
+                        return Err(crate::session::plan::Contradiction {
+                            kind: Kind::Chunk,
+                            hash: want.hash,
+                            reason: "its file says that it has another length".into(),
+                        }
+                        .into());
+                    }
+                    self.report.chunks += 1;
+                    progress.on(Event::Bytes(len));
+                    self.plan.came(&want);
+                } else {
+                    self.plan.arrived(&want, &raw)?;
+                }
+                feeder.received(received).map_err(fai_core::repo::Error::from)?;
+            }
+            News::Absent { link, want } => {
+                self.done(link, &want);
+                let Some(peer) = self.links.get(link).map(|link| link.peer) else {
+                    return Ok(());
+                };
+                let peers = self.absent.entry(want.hash).or_default();
+                peers.insert(peer);
+                let others = self
+                    .links
+                    .iter()
+                    .any(|link| link.requests.is_some() && !peers.contains(&link.peer));
+                if !others {
+                    return Err(Error::Nowhere {
+                        kind: want.promise.kind().name(),
+                        hash: want.hash,
+                    });
+                }
+                self.retry.push_back(want);
+            }
+            News::Wrong { link, want, refusal } => {
+                if let Some(peer) = self.links.get(link).map(|link| link.peer) {
+                    self.give_up(
+                        peer,
+                        Error::WrongData {
+                            peer,
+                            hash: want.hash,
+                            reason: refusal.to_string(),
+                        },
+                    );
+                }
+            }
+            News::Ended { link, error } => {
+                if let Some(peer) = self.links.get(link).map(|link| link.peer) {
+                    self.end(link);
+                    self.cause.get_or_insert_with(|| failed(peer)(error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An answer came.
+    fn done(&mut self, link: usize, want: &Want) {
+        if let Some(link) = self.links.get_mut(link)
+            && let Some(position) = link.under_way.iter().position(|other| other.hash == want.hash)
+        {
+            link.under_way.remove(position);
+            link.bytes -= weight(want);
+        }
+    }
+
+    /// Nothing is asked of a peer any more that sent wrong data.
+    fn give_up(&mut self, peer: PeerId, cause: Error) {
+        self.cause = Some(cause);
+        for index in 0..self.links.len() {
+            if self.links.get(index).is_some_and(|link| link.peer == peer) {
+                self.end(index);
+            }
+        }
+    }
+
+    /// What a link still owed is for others.
+    fn end(&mut self, index: usize) {
+        if let Some(link) = self.links.get_mut(index) {
+            link.requests = None;
+            link.bytes = 0;
+            self.retry.extend(link.under_way.drain(..));
+        }
+    }
+
+    fn stuck(&mut self) -> Error {
+        let lost = self.retry.front().map(|want| Error::Nowhere {
+            kind: want.promise.kind().name(),
+            hash: want.hash,
+        });
+        self.cause
+            .take()
+            .or(lost)
+            .unwrap_or_else(|| Error::Setup("the transfer ended before everything was there".into()))
+    }
+
+    fn tell(&mut self, progress: &dyn Progress) {
+        let totals = self.plan.totals();
+        let known = (totals.files, totals.bytes - totals.reused_bytes);
+        if known != self.told {
+            self.told = known;
+            progress.on(Event::Total {
+                files: known.0,
+                bytes: known.1,
+            });
+        }
+    }
+}
+
+/// What a want counts in the window: objects of unknown length as a few kilobytes.
+fn weight(want: &Want) -> u64 {
+    match want.promise {
+        Promise::Chunk { len } => len,
+        Promise::Page { .. } => 128 << 10,
+        Promise::File { .. } | Promise::Tree { .. } => 8 << 10,
+    }
+}
+
+/// The repository and the quarantine over it, as the plan sees them.
+struct Here<'a> {
+    repository: &'a Repository,
+    store: &'a Store,
+}
+
+impl Local for Here<'_> {
+    type Error = fai_core::repo::Error;
+
+    fn complete(&self, hash: &Hash) -> Result<bool, Self::Error> {
+        self.repository.store().has(hash)
+    }
+
+    fn quarantined(&self, kind: Kind, hash: &Hash) -> Result<Option<Vec<u8>>, Self::Error> {
+        if self.store.has_here(hash)? {
+            self.store.with(kind, hash, |bytes, _| Some(bytes.to_vec()))
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn has_chunk(&self, hash: &Hash) -> Result<bool, Self::Error> {
+        self.store.has_here(hash)
+    }
+}

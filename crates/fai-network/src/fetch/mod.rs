@@ -1,0 +1,66 @@
+//! The asking side: what refs lead to is fetched into a quarantine, from one peer or from several at once.
+//!
+//! ```text
+//! link (a task a stream)     writes requests, reads answers
+//!    | answers, unchecked
+//! checkers (threads)         decode, compare with the hash
+//!    | checked records
+//! driver (one thread)        plans, asks the links, hands records to the quarantine
+//! ```
+//!
+//! Every channel is short: a slow disk holds the links back instead of filling memory.
+
+mod commits;
+mod driver;
+mod link;
+mod remote;
+
+use std::time::Duration;
+
+use fai_core::object::CommitId;
+use fai_core::repo::{Progress, Quarantine, Repository};
+
+pub(crate) use remote::hashes;
+pub use remote::{Remote, refusal};
+
+use crate::{Error, Node};
+
+/// What a transfer came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FetchReport {
+    /// Commits that were new here.
+    pub commits: u64,
+    /// Files that were new here.
+    pub files: u64,
+    /// Sizes of those files in all.
+    pub bytes: u64,
+    /// Bytes of records that crossed the wire.
+    pub wire_bytes: u64,
+    /// Chunks that were fetched.
+    pub chunks: u64,
+    /// Chunks of new files that were here already.
+    pub chunks_reused: u64,
+    /// Their lengths in all.
+    pub bytes_reused: u64,
+    /// How long it took.
+    pub time: Duration,
+}
+
+/// Fetches `wants` and everything they lead to from `remotes`, all of which serve copies of one repository. Blocks:
+/// call it on a thread that may, with the handle of the runtime on which `node` runs. What came before an error stays in
+/// quarantine for the next time.
+///
+/// # Errors
+/// The first cause that ended it.
+pub fn fetch(
+    runtime: &tokio::runtime::Handle,
+    node: &Node,
+    repository: &Repository,
+    remotes: Vec<Remote>,
+    wants: &[CommitId],
+    progress: &dyn Progress,
+) -> Result<(Quarantine, FetchReport), Error> {
+    let quarantine = repository.quarantine()?;
+    let report = driver::run(runtime, node, repository, &quarantine, remotes, wants, progress)?;
+    Ok((quarantine, report))
+}

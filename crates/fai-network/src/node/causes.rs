@@ -1,0 +1,45 @@
+//! Why a peer could not be reached, in words: libp2p wraps the cause several times and repeats itself.
+
+use std::error::Error as StdError;
+use std::io;
+
+use libp2p::swarm::DialError;
+use libp2p::{Multiaddr, TransportError};
+
+/// The real cause of a failed dial.
+pub fn of_dial(error: &DialError) -> String {
+    match error {
+        DialError::LocalPeerId { .. } => "that is this peer itself".to_owned(),
+        DialError::NoAddresses => "no address of it is known".to_owned(),
+        DialError::WrongPeerId { obtained, .. } => format!("another peer answers there: {obtained}"),
+        DialError::Denied { cause } => StdError::source(cause).map_or_else(|| cause.to_string(), ToString::to_string),
+        DialError::Transport(attempts) => {
+            let mut all: Vec<String> = attempts.iter().map(of_attempt).collect();
+            all.sort();
+            all.dedup();
+            all.join("; ")
+        }
+        other => other.to_string(),
+    }
+}
+
+fn of_attempt((address, error): &(Multiaddr, TransportError<io::Error>)) -> String {
+    let place = address.to_string();
+    let place = place.split("/p2p/").next().unwrap_or_default();
+    match error {
+        TransportError::MultiaddrNotSupported(_) => format!("{place}: this kind of address is not supported"),
+        TransportError::Other(error) => format!("{place}: {}", root(error)),
+    }
+}
+
+/// The innermost error: an `io::Error` hides what it wraps from `source`.
+fn root(error: &(dyn StdError + 'static)) -> String {
+    let inner = match error.downcast_ref::<io::Error>() {
+        Some(io) => match io.get_ref() {
+            Some(inner) => Some(inner as &(dyn StdError + 'static)),
+            None => return io.to_string(),
+        },
+        None => error.source(),
+    };
+    inner.map_or_else(|| error.to_string(), root)
+}

@@ -1,0 +1,201 @@
+//! The answering side: what this peer serves, and to whom.
+//!
+//! Every stream is a task of its own; what reads the disk runs on threads for that. A peer can only cost what the limits
+//! here allow, however it behaves.
+
+mod answer;
+mod records;
+mod sync;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fai_core::Repository;
+use fai_core::repo::RepositoryId;
+use libp2p::PeerId;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::wire::message::Selector;
+use crate::{Error, IncomingStreams, Node};
+
+/// Streams that one peer may have open.
+const STREAMS_A_PEER: usize = 32;
+
+/// Requests that read the disk at the same time.
+const READERS: usize = 16;
+
+/// What a peer may do with a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Permission {
+    /// Nothing: to this peer the repository does not exist.
+    None,
+    /// Clone and pull.
+    Read,
+    /// Push, too.
+    Write,
+}
+
+/// Says what a peer may do; asked for every stream, so that changes hold at once.
+pub type Permit = Arc<dyn Fn(&PeerId) -> Permission + Send + Sync>;
+
+/// A repository to serve.
+#[derive(Clone)]
+pub struct Offer {
+    /// Its id.
+    pub id: RepositoryId,
+    /// The name to serve it under.
+    pub name: String,
+    /// The repository.
+    pub repository: Arc<Repository>,
+    /// Who may do what.
+    pub permit: Permit,
+}
+
+/// What happens while serving, for whoever watches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happening {
+    /// A peer asks for a repository.
+    Asked {
+        /// The peer.
+        peer: PeerId,
+        /// The repository's name.
+        repository: String,
+    },
+    /// A peer got records.
+    Sent {
+        /// The peer.
+        peer: PeerId,
+        /// How many.
+        records: u64,
+        /// Their bytes on the wire.
+        bytes: u64,
+    },
+    /// A peer moved refs here.
+    Pushed {
+        /// The peer.
+        peer: PeerId,
+        /// The repository's name.
+        repository: String,
+        /// The refs.
+        refs: Vec<String>,
+    },
+    /// A peer was refused, or a conversation failed.
+    Failed {
+        /// The peer.
+        peer: PeerId,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What all streams share.
+struct Shared {
+    node: Node,
+    offers: Vec<Offer>,
+    readers: Semaphore,
+    streams: Mutex<HashMap<PeerId, usize>>,
+    happenings: mpsc::Sender<Happening>,
+}
+
+/// Answers the streams that other peers open, until the node ends. What happens is told to `happenings`, unless nobody
+/// keeps up with it.
+pub async fn serve(node: Node, incoming: IncomingStreams, offers: Vec<Offer>, happenings: mpsc::Sender<Happening>) {
+    let shared = Arc::new(Shared {
+        node,
+        offers,
+        readers: Semaphore::new(READERS),
+        streams: Mutex::default(),
+        happenings,
+    });
+    let IncomingStreams { mut sync, mut records } = incoming;
+    loop {
+        tokio::select! {
+            opened = sync.recv() => match opened {
+                Some((peer, connection, stream)) => if let Some(place) = shared.enter(peer) {
+                    let shared = Arc::clone(&shared);
+                    tokio::spawn(async move {
+                        let _place = place;
+                        shared.talk(peer, connection, stream).await;
+                    });
+                },
+                None => return,
+            },
+            opened = records.recv() => match opened {
+                Some((peer, _, stream)) => if let Some(place) = shared.enter(peer) {
+                    let shared = Arc::clone(&shared);
+                    tokio::spawn(async move {
+                        let _place = place;
+                        shared.send_records(peer, stream).await;
+                    });
+                },
+                None => return,
+            },
+        }
+    }
+}
+
+/// A stream's place among those of its peer, given back when it ends.
+struct Place {
+    shared: Arc<Shared>,
+    peer: PeerId,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut streams = self.shared.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = streams.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                streams.remove(&self.peer);
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// A place for one more stream; `None`, which drops the stream, when the peer has enough of them.
+    fn enter(self: &Arc<Self>, peer: PeerId) -> Option<Place> {
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = streams.entry(peer).or_default();
+        if *count >= STREAMS_A_PEER {
+            return None;
+        }
+        *count += 1;
+        Some(Place {
+            shared: Arc::clone(self),
+            peer,
+        })
+    }
+
+    /// The repositories that a peer may read.
+    fn readable(&self, peer: &PeerId) -> impl Iterator<Item = &Offer> {
+        self.offers
+            .iter()
+            .filter(move |offer| (offer.permit)(peer) >= Permission::Read)
+    }
+
+    /// The repository that a peer means, if it may read it: what it may not read does not exist.
+    fn find(&self, peer: &PeerId, selector: &Selector) -> Result<&Offer, bool> {
+        let mut matching = self.readable(peer).filter(|offer| match selector {
+            Selector::Only => true,
+            Selector::Name(name) => offer.name == *name,
+            Selector::Id(id) => offer.id.as_bytes() == &**id,
+        });
+        match (matching.next(), matching.next()) {
+            (Some(offer), None) => Ok(offer),
+            (found, _) => Err(found.is_some()),
+        }
+    }
+
+    fn tell(&self, happening: Happening) {
+        let _ = self.happenings.try_send(happening);
+    }
+}
+
+/// Runs work that reads the disk on a thread for it.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Error::Setup(error.to_string())),
+    }
+}

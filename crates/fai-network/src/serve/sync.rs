@@ -1,0 +1,141 @@
+//! Conversations about a repository: who is there, which refs, which commits.
+
+use std::sync::Arc;
+
+use fai_core::repo::Head;
+use libp2p::swarm::ConnectionId;
+use libp2p::{PeerId, Stream};
+use minicbor::bytes::ByteVec;
+
+use super::{Happening, Offer, Permission, Shared, answer, off_thread};
+use crate::Error;
+use crate::wire::message::{Reason, Reply, Request, Selector, Served, VERSION, wire, wire_commit};
+use crate::wire::{MAX_MESSAGE, frame};
+
+/// A refusal in the making.
+type Refusal = (Reason, String);
+
+impl Shared {
+    pub(super) async fn talk(&self, peer: PeerId, _connection: ConnectionId, mut stream: Stream) {
+        if let Err(error) = self.converse(peer, &mut stream).await {
+            self.tell(Happening::Failed {
+                peer,
+                reason: error.to_string(),
+            });
+        }
+    }
+
+    async fn converse(&self, peer: PeerId, stream: &mut Stream) -> std::io::Result<()> {
+        let mut offer: Option<Offer> = None;
+        while let Some(bytes) = frame::read_patiently(stream, MAX_MESSAGE).await? {
+            let answered = match minicbor::decode::<Request>(&bytes) {
+                Ok(request) => self.answer(peer, &mut offer, request).await,
+                Err(error) => Err((Reason::Protocol, error.to_string())),
+            };
+            match answered {
+                Ok(reply) => say(stream, &reply).await?,
+                Err((reason, message)) => {
+                    self.tell(Happening::Failed {
+                        peer,
+                        reason: message.clone(),
+                    });
+                    return say(stream, &Reply::Refused { reason, message }).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn answer(&self, peer: PeerId, offer: &mut Option<Offer>, request: Request) -> Result<Reply, Refusal> {
+        match request {
+            Request::List => Ok(Reply::Repositories(self.readable(&peer).map(served).collect())),
+            Request::Hello { version, repository } => {
+                if version < VERSION {
+                    let message = format!("version {version} of the protocol is not spoken here");
+                    return Err((Reason::Protocol, message));
+                }
+                let found = self.find(&peer, &repository).map_err(|several| match several {
+                    true => (Reason::Several, self.names(&peer)),
+                    false => (Reason::NotFound, not_found(&repository)),
+                })?;
+                *offer = Some(found.clone());
+                self.tell(Happening::Asked {
+                    peer,
+                    repository: found.name.clone(),
+                });
+                let head = match found.repository.head().map_err(failed)? {
+                    Head::Branch(name) => Some(name),
+                    Head::Detached(_) => None,
+                };
+                Ok(Reply::Welcome {
+                    version: VERSION,
+                    repository: served(found),
+                    head,
+                    may_write: (found.permit)(&peer) >= Permission::Write,
+                })
+            }
+            other => {
+                let Some(offer) = offer else {
+                    return Err((Reason::Protocol, "say hello first".into()));
+                };
+                if (offer.permit)(&peer) < Permission::Read {
+                    return Err((Reason::NotFound, not_found(&Selector::Only)));
+                }
+                self.answer_about(offer, other).await
+            }
+        }
+    }
+
+    async fn answer_about(&self, offer: &Offer, request: Request) -> Result<Reply, Refusal> {
+        let repository = Arc::clone(&offer.repository);
+        let _turn = self
+            .readers
+            .acquire()
+            .await
+            .map_err(|error| (Reason::Failed, error.to_string()))?;
+        match request {
+            Request::Refs { after } => {
+                let refs = off_thread(move || Ok(answer::refs(&repository, &after)?)).await;
+                let refs = refs.map_err(|error| (Reason::Failed, error.to_string()))?;
+                let wired = refs.into_iter().map(|(name, commit)| (name, wire_commit(&commit)));
+                Ok(Reply::Refs(wired.collect()))
+            }
+            Request::Commits { want, have } => {
+                let (want, have) = (crate::fetch::hashes(&want), crate::fetch::hashes(&have));
+                let commits = off_thread(move || Ok(answer::commits(&repository, &want, &have)?)).await;
+                let commits = commits.map_err(|error| (Reason::Failed, error.to_string()))?;
+                Ok(Reply::Commits(commits.into_iter().map(ByteVec::from).collect()))
+            }
+            _ => Err((Reason::Protocol, "a message that makes no sense here".into())),
+        }
+    }
+
+    fn names(&self, peer: &PeerId) -> String {
+        let names: Vec<&str> = self.readable(peer).map(|offer| offer.name.as_str()).collect();
+        format!("several repositories are served here: {}", names.join(", "))
+    }
+}
+
+async fn say(stream: &mut Stream, reply: &Reply) -> std::io::Result<()> {
+    let bytes = minicbor::to_vec(reply).map_err(std::io::Error::other)?;
+    frame::write(stream, &bytes).await
+}
+
+fn served(offer: &Offer) -> Served {
+    Served {
+        id: wire(&fai_core::object::Hash::from_bytes(*offer.id.as_bytes())),
+        name: offer.name.clone(),
+    }
+}
+
+fn not_found(selector: &Selector) -> String {
+    match selector {
+        Selector::Only => "no repository is served here".to_owned(),
+        Selector::Name(name) => format!("no repository {name:?} is served here"),
+        Selector::Id(_) => "that repository is not served here".to_owned(),
+    }
+}
+
+fn failed(error: fai_core::repo::Error) -> Refusal {
+    (Reason::Failed, Error::from(error).to_string())
+}

@@ -1,0 +1,355 @@
+//! The plan of a transfer: from trees to files to chunks, what is missing and in which order to ask for it.
+//!
+//! What the repository has is complete: whoever put a tree there put everything below it there first. What lies in
+//! quarantine is not, so the plan reads such objects again and goes on below them; a transfer that was cut therefore
+//! asks for nothing twice. Memory is bounded: ids of trees and files that were met, and the chunk lists of a few files.
+
+use std::collections::{HashSet, VecDeque};
+
+use fai_core::object::{DecodeError, Extent, Hash, Id, Kind, MAX_PATH_LEN, Manifest, Object, Page, Tree, TreeId};
+
+/// Chunk lists are asked for only while fewer entries than this wait.
+const ENOUGH_EXTENTS: usize = 4 * 8192;
+
+/// When so many chunks have come, those that the store's index knows by now are forgotten.
+const MANY_ARRIVED: usize = 65_536;
+
+/// What a record must be besides what its hash says: what was said of it by the object that led to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promise {
+    /// A folder of files of this size in all, so many names below the root. The root's size is not promised.
+    Tree {
+        /// Sum of the sizes of all files below.
+        size: Option<u64>,
+        /// Names on the way to it.
+        depth: usize,
+    },
+    /// A file of this size.
+    File {
+        /// Size in bytes.
+        size: u64,
+    },
+    /// A page of this level and length.
+    Page {
+        /// 0 for a list of chunks.
+        level: u8,
+        /// Bytes of the file that it stands for.
+        len: u64,
+    },
+    /// A chunk of this length.
+    Chunk {
+        /// Length in bytes.
+        len: u64,
+    },
+}
+
+impl Promise {
+    /// The kind of the record.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Promise::Tree { .. } => Kind::Tree,
+            Promise::File { .. } => Kind::Manifest,
+            Promise::Page { .. } => Kind::Page,
+            Promise::Chunk { .. } => Kind::Chunk,
+        }
+    }
+}
+
+/// A record to ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Want {
+    /// Its hash.
+    pub hash: Hash,
+    /// What it must be.
+    pub promise: Promise,
+}
+
+/// Where the plan looks for what need not be asked for.
+pub trait Local {
+    /// What can go wrong while looking.
+    type Error;
+
+    /// True when the repository has the record, and with it everything that it leads to.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    fn complete(&self, hash: &Hash) -> Result<bool, Self::Error>;
+
+    /// The raw bytes of an object that lies in quarantine.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn quarantined(&self, kind: Kind, hash: &Hash) -> Result<Option<Vec<u8>>, Self::Error>;
+
+    /// True when a chunk lies in quarantine.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    fn has_chunk(&self, hash: &Hash) -> Result<bool, Self::Error>;
+}
+
+/// An object that contradicts what led to it. Whoever made the commit lied, not whoever sent it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the {} {} is not valid: {reason}", kind.name(), hash.short())]
+pub struct Contradiction {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its hash.
+    pub hash: Hash,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// Why planning ended.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError<E> {
+    /// The objects make no sense.
+    #[error(transparent)]
+    Contradiction(#[from] Contradiction),
+    /// Looking for local records failed.
+    #[error(transparent)]
+    Local(E),
+}
+
+/// What a transfer comes to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Files that were not in the repository.
+    pub files: u64,
+    /// Their sizes in all.
+    pub bytes: u64,
+    /// Chunks of those files that need not be asked for, and their lengths in all.
+    pub reused_chunks: u64,
+    /// See `reused_chunks`.
+    pub reused_bytes: u64,
+}
+
+/// The plan.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Trees and files that were met: each is looked at once.
+    met: HashSet<Hash>,
+    trees: VecDeque<Want>,
+    files: VecDeque<Want>,
+    /// Lists whose entries are being gone through, the last one first.
+    lists: Vec<List>,
+    waiting_extents: usize,
+    /// Asked for, not here yet.
+    asked: HashSet<Hash>,
+    /// Came, though the store's index may not know them before their pack is sealed.
+    arrived: HashSet<Hash>,
+    totals: Totals,
+}
+
+#[derive(Debug)]
+struct List {
+    level: u8,
+    entries: Vec<Extent>,
+    at: usize,
+}
+
+impl Plan {
+    /// Adds a commit's root tree.
+    pub fn add_root(&mut self, tree: TreeId) {
+        if self.met.insert(*tree.hash()) {
+            let promise = Promise::Tree { size: None, depth: 0 };
+            let hash = *tree.hash();
+            self.trees.push_back(Want { hash, promise });
+        }
+    }
+
+    /// What it comes to as far as is known.
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// True when everything was asked for and has come.
+    pub fn is_done(&self) -> bool {
+        self.asked.is_empty() && self.trees.is_empty() && self.files.is_empty() && self.lists.is_empty()
+    }
+
+    /// The next record to ask for. `None` when nothing can be asked for until more has come, or at the end.
+    ///
+    /// # Errors
+    /// When local objects make no sense or cannot be read.
+    pub fn next<L: Local>(&mut self, local: &L) -> Result<Option<Want>, PlanError<L::Error>> {
+        if self.arrived.len() >= MANY_ARRIVED {
+            let mut unknown = HashSet::new();
+            for hash in self.arrived.drain() {
+                if !local.has_chunk(&hash).map_err(PlanError::Local)? {
+                    unknown.insert(hash);
+                }
+            }
+            self.arrived = unknown;
+        }
+        loop {
+            let want = if let Some(want) = self.trees.pop_front() {
+                want
+            } else if self.waiting_extents < ENOUGH_EXTENTS && !self.files.is_empty() {
+                match self.files.pop_front() {
+                    Some(want) => want,
+                    None => continue,
+                }
+            } else {
+                match self.next_extent() {
+                    Some(want) => want,
+                    None => return Ok(None),
+                }
+            };
+            if self.is_missing(&want, local)? {
+                self.asked.insert(want.hash);
+                return Ok(Some(want));
+            }
+        }
+    }
+
+    /// Takes note of what need not be asked for; what lies in quarantine leads on.
+    fn is_missing<L: Local>(&mut self, want: &Want, local: &L) -> Result<bool, PlanError<L::Error>> {
+        if let Promise::Chunk { len } = want.promise {
+            let here = self.asked.contains(&want.hash)
+                || self.arrived.contains(&want.hash)
+                || local.complete(&want.hash).map_err(PlanError::Local)?
+                || local.has_chunk(&want.hash).map_err(PlanError::Local)?;
+            if here {
+                self.totals.reused_chunks += 1;
+                self.totals.reused_bytes += len;
+            }
+            return Ok(!here);
+        }
+        if local.complete(&want.hash).map_err(PlanError::Local)? {
+            return Ok(false);
+        }
+        match local
+            .quarantined(want.promise.kind(), &want.hash)
+            .map_err(PlanError::Local)?
+        {
+            Some(bytes) => {
+                self.expand(want, &bytes)?;
+                Ok(false)
+            }
+            // A page may stand in a list twice.
+            None => Ok(!self.asked.contains(&want.hash)),
+        }
+    }
+
+    /// Takes in an object whose hash was checked.
+    ///
+    /// # Errors
+    /// When it is not what was promised.
+    pub fn arrived(&mut self, want: &Want, raw: &[u8]) -> Result<(), Contradiction> {
+        self.asked.remove(&want.hash);
+        self.expand(want, raw)
+    }
+
+    /// Takes note of a chunk whose hash and length were checked.
+    pub fn came(&mut self, want: &Want) {
+        self.asked.remove(&want.hash);
+        self.arrived.insert(want.hash);
+    }
+
+    /// Puts back what a peer did not deliver.
+    pub fn give_back(&mut self, want: Want) {
+        self.asked.remove(&want.hash);
+        match want.promise {
+            Promise::Tree { .. } => self.trees.push_front(want),
+            Promise::File { .. } => self.files.push_front(want),
+            Promise::Page { level, len } => self.push_list(level + 1, vec![Extent { hash: want.hash, len }]),
+            Promise::Chunk { len } => self.push_list(0, vec![Extent { hash: want.hash, len }]),
+        }
+    }
+
+    /// Goes on below an object.
+    fn expand(&mut self, want: &Want, raw: &[u8]) -> Result<(), Contradiction> {
+        let invalid = |error: DecodeError| contradiction(want, error.to_string());
+        match want.promise {
+            Promise::Tree { size, depth } => {
+                let tree = Tree::decode(raw).map_err(invalid)?;
+                if size.is_some_and(|size| size != tree.size()) {
+                    return Err(contradiction(
+                        want,
+                        "its files have another size than its folder says".into(),
+                    ));
+                }
+                if depth > MAX_PATH_LEN / 2 {
+                    return Err(contradiction(want, "folders too deep for any path".into()));
+                }
+                self.expand_tree(&tree, depth);
+            }
+            Promise::File { size } => {
+                let manifest = Manifest::decode(raw).map_err(invalid)?;
+                if manifest.size != size {
+                    return Err(contradiction(want, "it has another size than its folder says".into()));
+                }
+                self.totals.files += 1;
+                self.totals.bytes += size;
+                self.push_list(manifest.level, manifest.entries);
+            }
+            Promise::Page { level, len } => {
+                let page = Page::decode(raw).map_err(invalid)?;
+                let covered = page
+                    .entries
+                    .iter()
+                    .try_fold(0u64, |sum, entry| sum.checked_add(entry.len));
+                if page.level != level || covered != Some(len) {
+                    return Err(contradiction(want, "it does not fit the list that names it".into()));
+                }
+                self.push_list(level, page.entries);
+            }
+            Promise::Chunk { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn expand_tree(&mut self, tree: &Tree, depth: usize) {
+        for entry in tree.entries() {
+            if !self.met.insert(entry.hash) {
+                continue;
+            }
+            let (hash, size) = (entry.hash, entry.size);
+            match entry.tree_id() {
+                Some(_) => self.trees.push_back(Want {
+                    hash,
+                    promise: Promise::Tree {
+                        size: Some(size),
+                        depth: depth + 1,
+                    },
+                }),
+                None => self.files.push_back(Want {
+                    hash,
+                    promise: Promise::File { size },
+                }),
+            }
+        }
+    }
+
+    fn push_list(&mut self, level: u8, entries: Vec<Extent>) {
+        if !entries.is_empty() {
+            self.waiting_extents += entries.len();
+            self.lists.push(List { level, entries, at: 0 });
+        }
+    }
+
+    fn next_extent(&mut self) -> Option<Want> {
+        let list = self.lists.last_mut()?;
+        let extent = list.entries.get(list.at).copied()?;
+        list.at += 1;
+        let promise = match list.level.checked_sub(1) {
+            Some(level) => Promise::Page { level, len: extent.len },
+            None => Promise::Chunk { len: extent.len },
+        };
+        if list.at == list.entries.len() {
+            self.waiting_extents -= list.entries.len();
+            self.lists.pop();
+        }
+        let hash = extent.hash;
+        Some(Want { hash, promise })
+    }
+}
+
+fn contradiction(want: &Want, reason: String) -> Contradiction {
+    Contradiction {
+        kind: want.promise.kind(),
+        hash: want.hash,
+        reason,
+    }
+}

@@ -1,0 +1,262 @@
+//! How people name a peer and its repository: a ticket, a peer's id, an address.
+
+use std::net::{IpAddr, SocketAddr};
+
+use data_encoding::BASE32_NOPAD;
+use fai_core::repo::RepositoryId;
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
+
+use crate::Error;
+use crate::wire::message::{Selector, WireHash};
+
+/// What every ticket begins with.
+const TICKET: &str = "fai1";
+
+/// The longest ticket, in characters.
+const MAX_TICKET: usize = 4096;
+
+/// Most addresses in a ticket.
+const MAX_ADDRESSES: usize = 32;
+
+/// A peer, where it may be found, and which of its repositories is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The peer; `None` for whoever answers at the addresses.
+    pub peer: Option<PeerId>,
+    /// Where to look; empty for wherever it is found.
+    pub addresses: Vec<Multiaddr>,
+    /// The repository.
+    pub repository: Selector,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(array)]
+struct Ticket {
+    #[n(0)]
+    peer: ByteVec,
+    #[n(1)]
+    addresses: Vec<ByteVec>,
+    #[n(2)]
+    repository: Option<WireHash>,
+}
+
+impl Source {
+    /// Reads `PEER`, `PEER/NAME`, a multiaddress with or without `/p2p/PEER` and `/NAME`, `HOST:PORT`, or a ticket.
+    /// `None` when it is none of these and may be a path or a remembered name.
+    ///
+    /// # Errors
+    /// When it begins like one of these and is none.
+    pub fn parse(text: &str) -> Result<Option<Self>, Error> {
+        if let Some(ticket) = text.strip_prefix(TICKET).filter(|rest| rest.len() > 20) {
+            return Self::from_ticket(ticket).map(Some).map_err(|reason| bad(text, &reason));
+        }
+        if text.starts_with("12D3KooW") {
+            let (peer, name) = split_name(text);
+            let peer = peer.parse().map_err(|_| bad(text, "its id is not whole"))?;
+            return Ok(Some(Self {
+                peer: Some(peer),
+                addresses: Vec::new(),
+                repository: selector(name),
+            }));
+        }
+        if text.starts_with('/') {
+            return Ok(Self::from_multiaddr(text));
+        }
+        Ok(Self::from_host(text))
+    }
+
+    fn from_multiaddr(text: &str) -> Option<Self> {
+        let (address, name) = match text.split_once("/p2p/") {
+            Some((before, after)) => {
+                let (peer, name) = split_name(after);
+                (format!("{before}/p2p/{peer}"), name)
+            }
+            None => (text.to_owned(), None),
+        };
+        let mut address: Multiaddr = address.parse().ok()?;
+        let peer = match address.iter().last() {
+            Some(Protocol::P2p(peer)) => {
+                address.pop();
+                Some(peer)
+            }
+            _ => None,
+        };
+        Some(Self {
+            peer,
+            addresses: vec![address],
+            repository: selector(name),
+        })
+    }
+
+    /// `HOST:PORT`, with `/NAME`.
+    fn from_host(text: &str) -> Option<Self> {
+        let (place, name) = split_name(text);
+        let (host, port) = place.rsplit_once(':')?;
+        let port: u16 = port.parse().ok()?;
+        let address = match place.parse::<SocketAddr>() {
+            Ok(socket) => Multiaddr::from(socket.ip()),
+            Err(_) if host.parse::<IpAddr>().is_err() && is_host(host) => {
+                Multiaddr::empty().with(Protocol::Dns(host.to_owned().into()))
+            }
+            Err(_) => return None,
+        };
+        Some(Self {
+            peer: None,
+            addresses: vec![address.with(Protocol::Tcp(port))],
+            repository: selector(name),
+        })
+    }
+
+    fn from_ticket(encoded: &str) -> Result<Self, String> {
+        let (encoded, name) = split_name(encoded);
+        if encoded.len() > MAX_TICKET {
+            return Err("it is too long for a ticket".into());
+        }
+        let bytes = BASE32_NOPAD
+            .decode(encoded.to_ascii_uppercase().as_bytes())
+            .map_err(|_| "it is not a whole ticket".to_owned())?;
+        let ticket: Ticket = minicbor::decode(&bytes).map_err(|_| "it is not a whole ticket".to_owned())?;
+        if ticket.addresses.len() > MAX_ADDRESSES {
+            return Err("it names too many addresses".into());
+        }
+        let peer = PeerId::from_bytes(&ticket.peer).map_err(|_| "its peer has no valid id".to_owned())?;
+        let addresses: Result<Vec<Multiaddr>, _> = ticket
+            .addresses
+            .iter()
+            .map(|bytes| Multiaddr::try_from(bytes.to_vec()))
+            .collect();
+        Ok(Self {
+            peer: Some(peer),
+            addresses: addresses.map_err(|_| "one of its addresses is none".to_owned())?,
+            repository: match (name, ticket.repository) {
+                (Some(name), _) => Selector::Name(name.to_owned()),
+                (None, Some(id)) => Selector::Id(id),
+                (None, None) => Selector::Only,
+            },
+        })
+    }
+
+    /// The same as a ticket: one word that can be pasted.
+    pub fn to_ticket(&self) -> Option<String> {
+        let ticket = Ticket {
+            peer: self.peer?.to_bytes().into(),
+            addresses: self
+                .addresses
+                .iter()
+                .take(MAX_ADDRESSES)
+                .map(|address| address.to_vec().into())
+                .collect(),
+            repository: match &self.repository {
+                Selector::Id(id) => Some(*id),
+                _ => None,
+            },
+        };
+        let bytes = minicbor::to_vec(&ticket).ok()?;
+        Some(format!("{TICKET}{}", BASE32_NOPAD.encode(&bytes).to_ascii_lowercase()))
+    }
+}
+
+/// A selector for a repository's id.
+pub fn by_id(id: &RepositoryId) -> Selector {
+    Selector::Id(WireHash::from(*id.as_bytes()))
+}
+
+fn split_name(text: &str) -> (&str, Option<&str>) {
+    match text.split_once('/') {
+        Some((before, name)) => (before, Some(name)),
+        None => (text, None),
+    }
+}
+
+fn selector(name: Option<&str>) -> Selector {
+    match name.filter(|name| !name.is_empty()) {
+        Some(name) => match name.parse::<RepositoryId>() {
+            Ok(id) => by_id(&id),
+            Err(_) => Selector::Name(name.to_owned()),
+        },
+        None => Selector::Only,
+    }
+}
+
+fn is_host(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'))
+}
+
+fn bad(text: &str, reason: &str) -> Error {
+    Error::BadSource {
+        text: text.chars().take(80).collect(),
+        reason: reason.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Identity;
+
+    fn peer() -> PeerId {
+        Identity::passing().peer()
+    }
+
+    #[test]
+    fn people_may_write_it_in_many_ways() {
+        let peer = peer();
+        let tcp: Multiaddr = "/ip4/192.168.1.9/tcp/4001".parse().unwrap();
+        let source = |peer, addresses: &[&Multiaddr], repository| {
+            let addresses = addresses.iter().map(|address| (*address).clone()).collect();
+            Some(Source {
+                peer,
+                addresses,
+                repository,
+            })
+        };
+        let named = Selector::Name("llama".into());
+        let dns: Multiaddr = "/dns/nas.local/tcp/4001".parse().unwrap();
+        let cases = [
+            (format!("{peer}"), source(Some(peer), &[], Selector::Only)),
+            (format!("{peer}/llama"), source(Some(peer), &[], named.clone())),
+            (format!("{tcp}"), source(None, &[&tcp], Selector::Only)),
+            (format!("{tcp}/p2p/{peer}"), source(Some(peer), &[&tcp], Selector::Only)),
+            (
+                format!("{tcp}/p2p/{peer}/llama"),
+                source(Some(peer), &[&tcp], named.clone()),
+            ),
+            ("192.168.1.9:4001".into(), source(None, &[&tcp], Selector::Only)),
+            ("nas.local:4001/llama".into(), source(None, &[&dns], named)),
+            ("/srv/models".into(), None),
+            ("origin".into(), None),
+            ("../other".into(), None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(Source::parse(&text).unwrap(), expected, "{text}");
+        }
+        for wrong in ["12D3KooWnope", "fai1thisisnotaticketatallreally"] {
+            assert!(Source::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn tickets_round_trip() {
+        let source = Source {
+            peer: Some(peer()),
+            addresses: vec![
+                "/ip4/10.0.0.1/tcp/4001".parse().unwrap(),
+                "/ip6/fd00::1/udp/4001/quic-v1".parse().unwrap(),
+            ],
+            repository: by_id(&RepositoryId::from_bytes([7; 32])),
+        };
+        let ticket = source.to_ticket().unwrap();
+        assert!(ticket.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()));
+        assert_eq!(Source::parse(&ticket).unwrap(), Some(source));
+        for len in 25..ticket.len() {
+            let cut = Source::parse(&ticket[..len]);
+            assert!(cut.is_err(), "{cut:?}");
+        }
+    }
+}

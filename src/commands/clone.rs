@@ -1,0 +1,168 @@
+//! `fai clone`
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use fai_core::Repository;
+use fai_core::database::Operation;
+use fai_core::object::CommitId;
+use fai_core::repo::{CheckoutOptions, Config, InitOptions, RefMove};
+use fai_network::fetch::{FetchReport, Remote, fetch};
+use serde_json::json;
+
+use crate::context::Context;
+use crate::peers::{Peers, Place, place};
+use crate::ui::format::size;
+use crate::ui::{Bar, Symbol};
+
+/// Copy a repository from a peer, with its whole history
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  fai clone 12D3KooWM9ek9...\n  fai clone /ip4/192.168.1.9/tcp/4001/llama models\n  \
+    fai clone fai1...            (a ticket that `fai serve` prints)"
+)]
+pub struct Args {
+    /// A ticket, a peer id, an address, or a folder; with /NAME where a peer serves several repositories
+    source: String,
+    /// Where to; by default a folder with the repository's name
+    #[arg(value_name = "DIR")]
+    folder: Option<PathBuf>,
+    /// Without files of its own
+    #[arg(long)]
+    bare: bool,
+}
+
+impl Args {
+    pub fn run(self, context: &Context) -> Result<()> {
+        let Place::Peer(source) = place(context, None, &self.source)? else {
+            bail!("cloning from a folder does not work yet: serve it with `fai serve`");
+        };
+        let peers = Peers::asking(context)?;
+        let mut remote = peers.remote(&source)?;
+        let folder = context
+            .folder
+            .join(self.folder.clone().unwrap_or_else(|| folder_name(&remote.name)));
+        let fresh = claim(&folder)?;
+        context.out.say(Symbol::Inbox, "Cloning repository...")?;
+        let (repository, _) = Repository::init(
+            &folder,
+            InitOptions {
+                bare: self.bare,
+                id: Some(remote.id),
+            },
+        )?;
+        let repository = match context.threads() {
+            Some(threads) => repository.with_threads(threads),
+            None => repository,
+        };
+        if !fresh && repository.id()? != remote.id {
+            bail!("{} is another repository already", folder.display());
+        }
+        let origin = fai_network::Source {
+            peer: Some(remote.peer()),
+            addresses: vec![remote.connection().address.clone()],
+            repository: fai_network::source::by_id(&remote.id),
+        };
+        let report = self.fetch(context, &peers, &repository, &mut remote, &origin)?;
+        context
+            .out
+            .say(Symbol::Done, format!("Downloaded {} commits", report.commits))?;
+        let files = format!("Downloaded {} files ({})", report.files, size(report.bytes));
+        context.out.say(Symbol::Done, files)?;
+        context.out.say(Symbol::Done, "Clone complete!")?;
+        context.out.document(&json!({
+            "directory": repository.directory(),
+            "repository": remote.id.to_string(),
+            "peer_id": remote.peer().to_string(),
+            "commits": report.commits,
+            "files": report.files,
+            "bytes": report.bytes,
+            "wire_bytes": report.wire_bytes,
+            "chunks": report.chunks,
+            "chunks_reused": report.chunks_reused,
+            "seconds": report.time.as_secs_f64(),
+        }))
+    }
+
+    fn fetch(
+        &self,
+        context: &Context,
+        peers: &Peers,
+        repository: &Repository,
+        remote: &mut Remote,
+        origin: &fai_network::Source,
+    ) -> Result<FetchReport> {
+        let refs = peers.runtime.block_on(remote.refs())?;
+        let wants: Vec<CommitId> = refs.iter().map(|(_, commit)| *commit).collect();
+        let head = remote.head.clone();
+        let bar = Bar::new(context.out, "Receiving");
+        let again = Remote::open(&peers.node, remote.connection().clone(), origin.repository.clone());
+        let again = peers.runtime.block_on(again)?;
+        let runtime = peers.runtime.handle();
+        let (quarantine, report) = fetch(runtime, &peers.node, repository, vec![again], &wants, &bar)?;
+        let bar_check = Bar::new(context.out, "Checking");
+        quarantine.check_files(context.threads().unwrap_or(2), &bar_check)?;
+        drop((bar, bar_check));
+        let known = repository.refs()?;
+        let before = |name: &str| known.iter().find(|(known, _)| known == name).map(|(_, commit)| *commit);
+        let moves: Vec<RefMove> = refs
+            .into_iter()
+            .map(|(name, commit)| RefMove {
+                before: before(&name),
+                name,
+                after: Some(commit),
+            })
+            .collect();
+        let operation = Operation {
+            time: context.now()?,
+            command: format!("clone: {}", self.source),
+            name: String::new(),
+            before: None,
+            after: None,
+        };
+        let branch = head.filter(|head| moves.iter().any(|moved| moved.name == *head));
+        repository.accept(quarantine, &moves, &operation)?;
+        if let Some(ticket) = origin.to_ticket() {
+            Config::change(&repository.config_path(), "remote.origin.source", Some(&ticket))?;
+        }
+        if let Some(branch) = branch {
+            repository.point_head_at(&branch)?;
+            if repository.worktree().is_some() {
+                let options = CheckoutOptions {
+                    force: false,
+                    detach: false,
+                    time: context.now()?,
+                };
+                let short = branch.trim_start_matches("refs/heads/");
+                repository.checkout(short, options, &Bar::new(context.out, "Writing"))?;
+            }
+        }
+        Ok(report)
+    }
+}
+
+/// Makes sure that `folder` is new or empty, or a clone that was interrupted. True when nothing is there.
+fn claim(folder: &Path) -> Result<bool> {
+    match std::fs::read_dir(folder) {
+        Ok(mut listing) => match listing.next() {
+            None => Ok(true),
+            Some(_)
+                if Repository::open(folder)
+                    .is_ok_and(|repository| repository.refs().is_ok_and(|refs| refs.is_empty())) =>
+            {
+                Ok(false)
+            }
+            Some(_) => bail!("{} is not empty", folder.display()),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error).with_context(|| format!("cannot look into {}", folder.display())),
+    }
+}
+
+/// The peer's name for the repository, if it can name a folder here.
+fn folder_name(name: &str) -> PathBuf {
+    match fai_core::object::check_name(name) {
+        Ok(()) => PathBuf::from(name),
+        Err(_) => PathBuf::from("repository"),
+    }
+}

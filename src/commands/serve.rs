@@ -1,0 +1,245 @@
+//! `fai serve`
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use fai_core::Repository;
+use fai_network::serve::{Happening, Offer, serve};
+use fai_network::source::by_id;
+use fai_network::{Identity, Multiaddr, Node, NodeOptions, Source};
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+
+use crate::context::Context;
+use crate::peers::{permit, runtime};
+use crate::ui::Symbol;
+use crate::ui::format::size;
+
+/// The port that is tried first.
+const PORT: u16 = 4001;
+
+/// Let other peers clone, pull and push
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  fai serve\n  fai serve --repo-dir /srv/models --read listed\n\nAnyone who can connect may read; \
+    nobody may push until you allow it:\n  fai access allow PEER --write"
+)]
+pub struct Args {
+    /// Listen on this address instead of all; may be repeated
+    #[arg(long, value_name = "MULTIADDR")]
+    listen: Vec<Multiaddr>,
+    /// Listen on this port; 4001 by default, or another one if that is taken
+    #[arg(long, value_name = "N")]
+    port: Option<u16>,
+    /// Who may clone and pull
+    #[arg(long, value_name = "WHO", value_parser = ["all", "listed"])]
+    read: Option<String>,
+    /// Who may push
+    #[arg(long, value_name = "WHO", value_parser = ["listed", "all", "none"])]
+    write: Option<String>,
+    /// Serve every repository below this folder, each by its name
+    #[arg(long, value_name = "DIR")]
+    repo_dir: Option<PathBuf>,
+}
+
+impl Args {
+    pub fn run(self, context: &Context) -> Result<()> {
+        let offers = self.offers(context)?;
+        let identity = Identity::load_or_create(&context.home()?)?;
+        let runtime = runtime()?;
+        let result = runtime.block_on(self.serve(context, &identity, offers));
+        // Transfers that go on are cut: what a peer has by now, it keeps.
+        runtime.shutdown_timeout(Duration::from_secs(2));
+        result
+    }
+
+    fn offers(&self, context: &Context) -> Result<Vec<Offer>> {
+        let mut offers = Vec::new();
+        match &self.repo_dir {
+            None => offers.push(self.offer(context.repository()?)?),
+            Some(folder) => {
+                let folder = context.folder.join(folder);
+                let listing =
+                    std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
+                let mut paths: Vec<PathBuf> = listing.filter_map(|entry| Some(entry.ok()?.path())).collect();
+                paths.sort();
+                for path in paths {
+                    match Repository::open(&path) {
+                        Ok(repository) => offers.push(self.offer(repository)?),
+                        Err(fai_core::repo::Error::NotARepository(_)) => {}
+                        Err(error) => context.out.warn(format!("{} is not served: {error}", path.display())),
+                    }
+                }
+                if offers.is_empty() {
+                    bail!("there is no repository in {}", folder.display());
+                }
+            }
+        }
+        Ok(offers)
+    }
+
+    fn offer(&self, repository: Repository) -> Result<Offer> {
+        let folder = repository.worktree().unwrap_or(repository.directory());
+        let name = folder
+            .file_name()
+            .map_or_else(|| "repository".to_owned(), |name| name.to_string_lossy().into_owned());
+        Ok(Offer {
+            id: repository.id()?,
+            name,
+            permit: permit(&repository, self.read.clone(), self.write.clone()),
+            repository: Arc::new(repository),
+        })
+    }
+
+    async fn serve(&self, context: &Context, identity: &Identity, offers: Vec<Offer>) -> Result<()> {
+        let (node, incoming) = self.start(context, identity)?;
+        announce(context, &node, &offers).await?;
+        let (happened, mut happenings) = mpsc::channel(256);
+        let serving = serve(node, incoming, offers, happened);
+        let watching = async {
+            while let Some(happening) = happenings.recv().await {
+                tell(context, &happening)?;
+            }
+            Ok::<_, anyhow::Error>(())
+        };
+        tokio::select! {
+            () = serving => Ok(()),
+            result = watching => result,
+            _ = stopped() => context.out.line("Stopped"),
+        }
+    }
+
+    /// Starts the peer on the addresses asked for.
+    fn start(&self, context: &Context, identity: &Identity) -> Result<(Node, fai_network::IncomingStreams)> {
+        let start = |listen| {
+            let options = NodeOptions {
+                listen,
+                local_discovery: true,
+            };
+            Node::start(identity, options)
+        };
+        if !self.listen.is_empty() {
+            return Ok(start(self.listen.clone())?);
+        }
+        match start(everywhere(self.port.unwrap_or(PORT))?) {
+            Err(fai_network::Error::Listen { .. }) if self.port.is_none() => {
+                context
+                    .out
+                    .warn(format!("port {PORT} is taken: listening on another one"));
+                Ok(start(everywhere(0)?)?)
+            }
+            other => Ok(other?),
+        }
+    }
+}
+
+/// All addresses of this machine, over TCP and QUIC.
+fn everywhere(port: u16) -> Result<Vec<Multiaddr>> {
+    let mut all = vec![
+        format!("/ip4/0.0.0.0/tcp/{port}"),
+        format!("/ip4/0.0.0.0/udp/{port}/quic-v1"),
+    ];
+    if Path::new("/proc/net/if_inet6").exists() || !cfg!(target_os = "linux") {
+        all.push(format!("/ip6/::/tcp/{port}"));
+        all.push(format!("/ip6/::/udp/{port}/quic-v1"));
+    }
+    Ok(all.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)
+}
+
+/// Prints where this peer is, once it knows.
+async fn announce(context: &Context, node: &Node, offers: &[Offer]) -> Result<()> {
+    let addresses = settled(node.addresses()).await;
+    let repository = match offers {
+        [offer] => by_id(&offer.id),
+        _ => fai_network::wire::message::Selector::Only,
+    };
+    let mut shareable: Vec<Multiaddr> = addresses
+        .iter()
+        .filter(|address| !is_loopback(address))
+        .cloned()
+        .collect();
+    if shareable.is_empty() {
+        shareable = addresses.iter().cloned().collect();
+    }
+    let source = Source {
+        peer: Some(node.peer()),
+        addresses: shareable,
+        repository,
+    };
+    let ticket = source.to_ticket().unwrap_or_default();
+    for address in &addresses {
+        context.out.say(Symbol::Network, format!("Listening on {address}"))?;
+    }
+    context
+        .out
+        .say(Symbol::Peer, format!("Local peer ID: {}", node.peer()))?;
+    for offer in offers {
+        context.out.say(
+            Symbol::Package,
+            format!("Serving {} ({})", offer.name, offer.id.short()),
+        )?;
+    }
+    context.out.say(Symbol::Ticket, format!("Ticket: {ticket}"))?;
+    context.out.line("Others run: fai clone TICKET. Ctrl-C ends it.")?;
+    context.out.event(&json!({
+        "event": "listening",
+        "peer_id": node.peer().to_string(),
+        "addresses": addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "ticket": ticket,
+        "repositories": offers.iter().map(|offer| json!({ "name": offer.name, "id": offer.id.to_string() })).collect::<Vec<_>>(),
+    }))
+}
+
+/// The addresses once no more have come for a moment.
+async fn settled(mut addresses: watch::Receiver<BTreeSet<Multiaddr>>) -> BTreeSet<Multiaddr> {
+    let first = addresses.wait_for(|all| !all.is_empty());
+    let _ = tokio::time::timeout(Duration::from_secs(5), first).await;
+    while let Ok(Ok(())) = tokio::time::timeout(Duration::from_millis(100), addresses.changed()).await {}
+    addresses.borrow().clone()
+}
+
+fn is_loopback(address: &Multiaddr) -> bool {
+    use fai_network::Protocol;
+    address.iter().any(|part| match part {
+        Protocol::Ip4(ip) => ip.is_loopback(),
+        Protocol::Ip6(ip) => ip.is_loopback(),
+        _ => false,
+    })
+}
+
+fn tell(context: &Context, happening: &Happening) -> Result<()> {
+    let (text, event) = match happening {
+        Happening::Asked { peer, repository } => (
+            format!("{peer} asks for {repository}"),
+            json!({ "event": "asked", "peer_id": peer.to_string(), "repository": repository }),
+        ),
+        Happening::Sent { peer, records, bytes } => (
+            format!("Sent {records} records to {peer} ({})", size(*bytes)),
+            json!({ "event": "sent", "peer_id": peer.to_string(), "records": records, "bytes": bytes }),
+        ),
+        Happening::Pushed { peer, repository, refs } => (
+            format!("{peer} pushed {} to {repository}", refs.join(", ")),
+            json!({ "event": "pushed", "peer_id": peer.to_string(), "repository": repository, "refs": refs }),
+        ),
+        Happening::Failed { peer, reason } => (
+            format!("{peer}: {reason}"),
+            json!({ "event": "failed", "peer_id": peer.to_string(), "reason": reason }),
+        ),
+    };
+    context.out.say(Symbol::Item, text)?;
+    context.out.event(&event)
+}
+
+/// Ends with the first signal to stop.
+async fn stopped() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! Reaching peers for the length of one command: identity, runtime, swarm, and finding whom the user means.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use fai_core::Repository;
+use fai_core::repo::Config;
+use fai_network::fetch::Remote;
+use fai_network::serve::{Permission, Permit};
+use fai_network::{Connection, Error, Identity, Multiaddr, Node, NodeOptions, PeerId, Source};
+
+use crate::context::Context;
+
+/// How long the local network is searched for a peer.
+const SEARCH: Duration = Duration::from_secs(10);
+
+/// A peer that runs as long as one command.
+pub struct Peers {
+    /// Where the network runs.
+    pub runtime: tokio::runtime::Runtime,
+    /// This peer.
+    pub node: Node,
+}
+
+/// What the user names: a peer, or a repository on this machine.
+#[derive(Debug)]
+pub enum Place {
+    /// A peer somewhere.
+    Peer(Source),
+    /// A folder here.
+    Folder(PathBuf),
+}
+
+impl Peers {
+    /// Starts a peer that asks and does not listen.
+    pub fn asking(context: &Context) -> Result<Self> {
+        let identity = Identity::load_or_create(&context.home()?)?;
+        let runtime = runtime()?;
+        let options = NodeOptions {
+            listen: Vec::new(),
+            local_discovery: true,
+        };
+        let (node, _incoming) = {
+            let _entered = runtime.enter();
+            Node::start(&identity, options)?
+        };
+        Ok(Self { runtime, node })
+    }
+
+    /// Connects to whoever `source` names, and begins to talk about the repository it names.
+    pub fn remote(&self, source: &Source) -> Result<Remote> {
+        let remote = self.runtime.block_on(async {
+            let connection = self.connect(source).await?;
+            Remote::open(&self.node, connection, source.repository.clone()).await
+        })?;
+        Ok(remote)
+    }
+
+    async fn connect(&self, source: &Source) -> Result<Connection, Error> {
+        match source.peer {
+            Some(peer) if source.addresses.is_empty() => {
+                let addresses = self.search(peer).await?;
+                self.node.dial(Some(peer), addresses).await
+            }
+            peer => self.node.dial(peer, source.addresses.clone()).await,
+        }
+    }
+
+    /// Waits until the peer is met on the local network.
+    async fn search(&self, peer: PeerId) -> Result<Vec<Multiaddr>, Error> {
+        let mut neighbours = self.node.neighbours();
+        let met = neighbours.wait_for(|all| all.contains_key(&peer));
+        match tokio::time::timeout(SEARCH, met).await {
+            Ok(Ok(all)) => Ok(all
+                .get(&peer)
+                .map(|neighbour| neighbour.addresses.iter().cloned().collect())
+                .unwrap_or_default()),
+            _ => Err(Error::NotFound(peer)),
+        }
+    }
+}
+
+/// A runtime for the network: as many threads as there are cores.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the network cannot be started")
+}
+
+/// What `text` names: a peer in any of its forms, a name that `repository` remembers, or a folder.
+pub fn place(context: &Context, repository: Option<&Repository>, text: &str) -> Result<Place> {
+    if let Some(source) = Source::parse(text)? {
+        return Ok(Place::Peer(source));
+    }
+    if let Some(repository) = repository
+        && let Some(known) = Config::read(&repository.config_path())?.get(&format!("remote.{text}.source"))
+    {
+        return match Source::parse(&known)? {
+            Some(source) => Ok(Place::Peer(source)),
+            None => Ok(Place::Folder(context.folder.join(known))),
+        };
+    }
+    let folder = context.folder.join(text);
+    if folder.is_dir() {
+        return Ok(Place::Folder(folder));
+    }
+    Err(Error::BadSource {
+        text: text.to_owned(),
+        reason: "it is no ticket, no peer id, no address, no remembered name and no folder".into(),
+    }
+    .into())
+}
+
+/// Who may do what, as `.fai/config.toml` says at the moment: `access.read` and `access.write` for everybody,
+/// `access.peers.ID` for single peers. `read` and `write` stand in for the first two.
+pub fn permit(repository: &Repository, read: Option<String>, write: Option<String>) -> Permit {
+    let path = repository.config_path();
+    Arc::new(move |peer| {
+        let Ok(config) = Config::read(&path) else {
+            return Permission::None;
+        };
+        let read = read.clone().or_else(|| config.get("access.read"));
+        let write = write.clone().or_else(|| config.get("access.write"));
+        let own = config.get(&format!("access.peers.{peer}"));
+        let listed = match own.as_deref() {
+            Some("write") => Permission::Write,
+            Some("read") => Permission::Read,
+            _ => Permission::None,
+        };
+        let everybody = match (write.as_deref(), read.as_deref()) {
+            (Some("all"), _) => Permission::Write,
+            (_, None | Some("all")) => Permission::Read,
+            _ => Permission::None,
+        };
+        match (write.as_deref(), listed.max(everybody)) {
+            (Some("none"), Permission::Write) => Permission::Read,
+            (_, permission) => permission,
+        }
+    })
+}
