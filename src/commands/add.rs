@@ -8,7 +8,7 @@ use fai_core::repo::{AddOptions, AddReport, AddedFile};
 use serde_json::json;
 
 use crate::context::Context;
-use crate::ui::errors::Negative;
+use crate::ui::errors::{self, Negative};
 use crate::ui::format::size;
 use crate::ui::{Bar, Symbol};
 
@@ -45,10 +45,7 @@ impl Args {
             .symlinks
             .iter()
             .for_each(|path| context.out.warn(format!("{path} is a symbolic link and was skipped")));
-        report
-            .refused
-            .iter()
-            .for_each(|error| context.out.warn(with_causes(error)));
+        errors::warn_all(&context.out, &report.refused);
         if report.refused.is_empty() {
             Ok(())
         } else {
@@ -102,7 +99,7 @@ fn print(context: &Context, report: &AddReport) -> Result<()> {
         "files": report.files.iter().map(file).collect::<Vec<_>>(),
         "removed": report.removed.iter().map(RepoPath::as_str).collect::<Vec<_>>(),
         "skipped": report.symlinks.iter().map(RepoPath::as_str).collect::<Vec<_>>(),
-        "refused": report.refused.iter().map(with_causes).collect::<Vec<_>>(),
+        "refused": report.refused.iter().map(errors::document).collect::<Vec<_>>(),
         "size": total,
         "stored_bytes": stored,
     }))
@@ -116,17 +113,4 @@ fn savings(file: &AddedFile) -> String {
         0 => String::new(),
         _ => format!(" - {} stored in {}", size(file.size), size(file.stored_bytes)),
     }
-}
-
-fn with_causes(error: &fai_core::repo::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let part = error.to_string();
-        if !text.contains(&part) {
-            text = format!("{text}: {part}");
-        }
-        cause = error.source();
-    }
-    text
 }

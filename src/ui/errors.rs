@@ -7,6 +7,9 @@ use fai_core::database::DatabaseError;
 use fai_core::object::PathError;
 use fai_core::repo::Error;
 use fai_core::storage::StorageError;
+use serde_json::{Value, json};
+
+use super::Output;
 
 /// Exit code of a command line that makes no sense.
 const WRONG_USAGE: u8 = 2;
@@ -50,7 +53,7 @@ pub fn report(error: &anyhow::Error, json: bool) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let (kind, hint) = (kind(error), hint(error));
-    let message = message(error);
+    let message = chain(error.as_ref());
     if json {
         print_json(kind, &message, hint.as_deref());
     } else {
@@ -87,21 +90,39 @@ pub fn misuse(error: &clap::Error) -> ExitCode {
 }
 
 fn print_json(kind: &str, message: &str, hint: Option<&str>) {
-    let document = serde_json::json!({ "error": { "kind": kind, "message": message, "hint": hint } });
+    let document = json!({ "error": { "kind": kind, "message": message, "hint": hint } });
     let _ = writeln!(io::stderr().lock(), "{document}");
 }
 
 /// The chain of causes in one line, without repeating what a cause already says.
-fn message(error: &anyhow::Error) -> String {
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = String::new();
-    for cause in error.chain() {
+    let mut next = Some(error);
+    while let Some(cause) = next {
         let part = cause.to_string();
         if !text.contains(&part) {
             let gap = if text.is_empty() { "" } else { ": " };
             text = format!("{text}{gap}{part}");
         }
+        next = cause.source();
     }
     text
+}
+
+/// An error of one file among others that went well, as scripts are told of it.
+pub fn document(error: &Error) -> Value {
+    json!({ "kind": error.kind(), "message": chain(error), "hint": advice(error) })
+}
+
+/// Warns of errors of single files, in the words in which they would have stopped the command. Advice that several of
+/// them share is given once.
+pub fn warn_all(out: &Output, errors: &[Error]) {
+    let mut hints = Vec::new();
+    for error in errors {
+        out.warn(chain(error));
+        hints.extend(advice(error).filter(|hint| !hints.contains(hint)));
+    }
+    hints.iter().for_each(|hint| out.hint(hint));
 }
 
 fn core_error(error: &anyhow::Error) -> Option<&Error> {
@@ -120,7 +141,12 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     if let Some(hinted) = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()) {
         return Some(hinted.hint.clone());
     }
-    let text = match core_error(error)? {
+    advice(core_error(error)?).map(str::to_owned)
+}
+
+/// What to do about an error.
+fn advice(error: &Error) -> Option<&'static str> {
+    let text = match error {
         Error::NotARepository(_) => "run `fai init` to make this folder a repository, or go into one",
         Error::Bare { .. } => "a bare repository only stores: clone it to work on its files",
         Error::UnknownRevision(_) => "`fai log --oneline` lists commits; a short id needs 4 digits or more",
@@ -153,5 +179,5 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         Error::BadHead(_) => "`fai checkout main` writes it anew",
         _ => return None,
     };
-    Some(text.to_owned())
+    Some(text)
 }

@@ -123,6 +123,13 @@ impl Output {
         }
     }
 
+    /// What to do about the warnings before, on stderr.
+    pub fn hint(&self, text: impl AsRef<str>) {
+        if !self.quiet {
+            let _ = writeln!(io::stderr().lock(), "hint: {}", text.as_ref());
+        }
+    }
+
     /// `text` in a colour (an ANSI code), where colours are shown.
     pub fn paint(&self, code: &str, text: &str) -> String {
         if self.color {

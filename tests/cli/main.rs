@@ -29,6 +29,7 @@ mod racing;
 mod restore;
 mod revisions;
 mod rm;
+mod sparse;
 mod stat_cache;
 mod status;
 mod version;

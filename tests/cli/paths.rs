@@ -160,7 +160,10 @@ fn names_that_other_systems_misread_are_refused() {
         let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(document["files"][0]["path"], "good");
         assert_eq!(document["refused"].as_array().unwrap().len(), 1, "{document}");
-        assert!(text(&document["refused"][0]).contains("is refused: it "), "{document}");
+        let refusal = &document["refused"][0];
+        assert_eq!(refusal["kind"], "bad_path");
+        assert!(text(&refusal["message"]).contains("is refused: it "), "{document}");
+        assert!(text(&refusal["hint"]).contains("rename"), "{document}");
         assert_eq!(sandbox.staged_quietly(), ["added good"]);
     }
 }
@@ -173,7 +176,8 @@ fn a_refused_folder_is_named_once() {
     }
     let output = sandbox.run(&["add", "."]);
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(String::from_utf8(output.stderr).unwrap().lines().count(), 1);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.matches("warning: ").count(), 1, "{said}");
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use crate::support::Sandbox;
 use fai_testkit::noise;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::process::{Child, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -181,4 +181,64 @@ fn changes_within_one_tick_of_the_clock_are_noticed() {
             }
         }
     });
+}
+
+/// Runs `fai add ARGUMENTS` while `moving` is rewritten without a break, until that is refused, and checks that the next
+/// commit would hold of it what it would have held before. When the writer is held up the file lies still and is added:
+/// then again.
+#[track_caller]
+fn refused_while_moving(sandbox: &Sandbox, arguments: &[&str]) -> Output {
+    let file = File::options().write(true).open(sandbox.path("moving")).unwrap();
+    let mut turn = [b"a", b"b"].into_iter().cycle();
+    let change = || file.write_all_at(turn.next().unwrap(), 0).unwrap();
+    let mut found = None;
+    meanwhile(change, |_| {
+        for _ in 0..50 {
+            let before = sandbox.bytes(&["cat", "moving"]);
+            let output = sandbox.run(&[&["add"], arguments].concat());
+            if !output.status.success() {
+                assert_eq!(output.status.code(), Some(1), "{output:?}");
+                assert_eq!(sandbox.bytes(&["cat", "moving"]), before);
+                found = Some(output);
+                break;
+            }
+        }
+    });
+    found.expect("it was never refused")
+}
+
+#[test]
+fn a_file_that_does_not_hold_still_is_refused_alone() {
+    let sandbox = Sandbox::with(&[("moving", b"first"), ("changed", b"1"), ("gone", b"1")]);
+    sandbox.write("changed", "2");
+    sandbox.remove("gone");
+    sandbox.write("folder/new", "3");
+    let message = "moving changes while it is read: nothing was recorded for it";
+    let hint = "wait until whatever writes it is done, then add it again";
+    let refusal = json!({ "kind": "unstable_file", "message": message, "hint": hint });
+
+    let output = refused_while_moving(&sandbox, &["-A", "--json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["refused"], json!([refusal]));
+    let staged = sandbox.staged();
+    for line in ["modified changed", "added folder/new", "removed gone"] {
+        assert!(staged.iter().any(|found| found == line), "{staged:?}");
+    }
+
+    // What was staged of it before stays, too. For people:
+    sandbox.write("moving", "staged");
+    sandbox.ok(&["add", "moving"]);
+    sandbox.write("changed", "4");
+    let output = refused_while_moving(&sandbox, &["."]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said, format!("warning: {message}\nhint: {hint}\n"));
+    assert_eq!(sandbox.bytes(&["cat", "changed"]), b"4");
+
+    // Whoever names it wants this very file.
+    sandbox.write("folder/new", "5");
+    let output = refused_while_moving(&sandbox, &["moving", "folder", "--json"]);
+    assert_eq!(output.stdout, b"");
+    let document: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(document["error"], refusal);
+    assert_eq!(sandbox.bytes(&["cat", "folder/new"]), b"3");
 }

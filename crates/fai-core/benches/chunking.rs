@@ -73,7 +73,7 @@ fn cut(bencher: Bencher<'_, '_>, bytes: Vec<u8>, regions: &[Region]) {
         let mut buffer = Vec::new();
         let mut chunks = 0;
         while let Some(chunk) = chunker.next(std::mem::take(&mut buffer)).unwrap() {
-            buffer = black_box(chunk.bytes);
+            buffer = black_box(chunk.bytes).into_memory();
             chunks += 1;
         }
         chunks

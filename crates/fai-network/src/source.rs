@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use data_encoding::BASE32_NOPAD;
 use fai_core::repo::RepositoryId;
+use libp2p::identity::PublicKey;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use minicbor::bytes::ByteVec;
@@ -55,7 +56,7 @@ impl Source {
         }
         if text.starts_with("12D3KooW") {
             let (peer, name) = split_name(text);
-            let peer = peer.parse().map_err(|_| bad(text, "its id is not whole"))?;
+            let peer = parse_peer(peer).ok_or_else(|| bad(text, "its id is not whole"))?;
             return Ok(Some(Self {
                 peer: Some(peer),
                 addresses: Vec::new(),
@@ -122,7 +123,8 @@ impl Source {
         if ticket.addresses.len() > MAX_ADDRESSES {
             return Err("it names too many addresses".into());
         }
-        let peer = PeerId::from_bytes(&ticket.peer).map_err(|_| "its peer has no valid id".to_owned())?;
+        let peer = PeerId::from_bytes(&ticket.peer).ok().filter(holds_key);
+        let peer = peer.ok_or_else(|| "its peer has no valid id".to_owned())?;
         let addresses: Result<Vec<Multiaddr>, _> = ticket
             .addresses
             .iter()
@@ -157,6 +159,17 @@ impl Source {
         let bytes = minicbor::to_vec(&ticket).ok()?;
         Some(format!("{TICKET}{}", BASE32_NOPAD.encode(&bytes).to_ascii_lowercase()))
     }
+}
+
+/// The peer with that id, which must hold a whole Ed25519 key.
+pub fn parse_peer(text: &str) -> Option<PeerId> {
+    text.parse().ok().filter(holds_key)
+}
+
+/// True when the id is a key itself (multihash code 0), as those of Ed25519 keys are.
+fn holds_key(peer: &PeerId) -> bool {
+    let hash: &libp2p::multihash::Multihash<64> = peer.as_ref();
+    hash.code() == 0 && PublicKey::try_decode_protobuf(hash.digest()).is_ok()
 }
 
 /// A selector for a repository's id.

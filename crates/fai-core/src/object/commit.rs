@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn bottomless_metadata_is_refused() {
         let mut deep = Value::Int(1);
-        for _ in 0..10_000 {
+        for _ in 0..1_000 {
             deep = Value::List(vec![deep]);
         }
         let mut commit = sample();

@@ -71,8 +71,9 @@ impl Repository {
     /// stands for everything. Stored files are durable when this returns, and all of them are staged at once.
     ///
     /// # Errors
-    /// When a path matches nothing or is ignored, a file will not hold still, or storing fails; nothing is staged
-    /// then. Files that cannot be read are reported in [`AddReport::refused`] instead when a folder was named.
+    /// When a path matches nothing or is ignored, a file cannot be read or will not hold still, or storing fails; nothing
+    /// is staged then. A file that was not named itself but met in a folder stops nothing: it is reported in
+    /// [`AddReport::refused`], and what is tracked or staged of it stays.
     pub fn add(&self, paths: &[RepoPath], options: AddOptions, progress: &dyn Progress) -> Result<AddReport, Error> {
         self.need_worktree("add")?;
         let _shared = lock(&self.directory.join("lock"), true)?;
@@ -189,7 +190,9 @@ impl Repository {
                 match self.store_file(feeder, found, &mut clock) {
                     Ok(stored) => read.push(stored),
                     // A file that was named must be added; one that was met below a folder is reported.
-                    Err(error @ Error::Io { .. }) if !named.contains(&found.path) => refused.push(error),
+                    Err(error @ (Error::Io { .. } | Error::Unstable(_))) if !named.contains(&found.path) => {
+                        refused.push(error);
+                    }
                     Err(error) => return Err(error),
                 }
                 progress.on(Event::FileDone);

@@ -16,6 +16,7 @@ use super::progress::{Event, Progress};
 use super::snapshot::Entry;
 use super::worktree::{file_stat, passes_link};
 use super::{Error, Repository, Store};
+use crate::chunking::all_zero;
 use crate::codec::Codec;
 use crate::database::FileStat;
 use crate::object::{DecodeError, Hash, Id, Kind, RepoPath};
@@ -72,6 +73,8 @@ struct Writing<'a> {
     temporary: &'a Path,
     progress: &'a dyn Progress,
     sync_each: bool,
+    /// Hash and length of a chunk that was read and held nothing but zeros: mostly the next such chunk is the same.
+    zeros: Mutex<Option<(Hash, u64)>>,
     /// Set with the first failure: everybody stops.
     stopped: AtomicBool,
     failure: Mutex<Option<Error>>,
@@ -103,6 +106,7 @@ impl Repository {
             temporary,
             progress,
             sync_each: targets.len() <= SYNC_EACH,
+            zeros: Mutex::default(),
             stopped: AtomicBool::new(false),
             failure: Mutex::default(),
             done: Mutex::new(targets.iter().map(|_| None).collect()),
@@ -142,12 +146,15 @@ impl Repository {
         if total <= free {
             return Ok(());
         }
-        let mut needed = 0;
+        let (mut needed, mut constant) = (0, None);
         for target in targets {
             FileReader::open(&self.store, target.entry.file)?.for_each_chunk(&mut |_, extent| {
-                let location = self.store.locate(Kind::Chunk, &extent.hash)?;
-                if location.header.codec != Codec::Constant {
-                    needed += extent.len;
+                if constant != Some(extent.hash) {
+                    if self.store.locate(Kind::Chunk, &extent.hash)?.header.codec == Codec::Constant {
+                        constant = Some(extent.hash);
+                    } else {
+                        needed += extent.len;
+                    }
                 }
                 Ok::<(), Error>(())
             })?;
@@ -182,6 +189,13 @@ impl Output {
             written: AtomicU64::new(0),
             ends_in_hole: AtomicBool::new(false),
         })
+    }
+
+    /// Leaves a hole where a chunk of zeros would be.
+    fn skip(&self, job: &ChunkJob) {
+        if job.offset + job.len == self.size {
+            self.ends_in_hole.store(true, Ordering::Relaxed);
+        }
     }
 
     fn path(&self) -> PathBuf {
@@ -282,6 +296,13 @@ impl Writing<'_> {
     }
 
     fn write(&self, output: &Output, job: &ChunkJob) -> Result<(), Error> {
+        let chunk = (job.hash, job.len);
+        let known = *self.zeros.lock().unwrap_or_else(PoisonError::into_inner);
+        if known == Some(chunk) {
+            output.skip(job);
+            self.progress.on(Event::Bytes(job.len));
+            return Ok(());
+        }
         let location = self.store.locate(Kind::Chunk, &job.hash)?;
         let write = |bytes: &[u8]| {
             if bytes.len() as u64 != job.len {
@@ -290,11 +311,9 @@ impl Writing<'_> {
                 ));
             }
             // The file is all holes yet: zeros need no writing, and sparse files stay sparse.
-            let zeros = location.header.codec == Codec::Constant && bytes.iter().take(8).all(|byte| *byte == 0);
-            if zeros {
-                if job.offset + job.len == output.size {
-                    output.ends_in_hole.store(true, Ordering::Relaxed);
-                }
+            if all_zero(bytes) {
+                *self.zeros.lock().unwrap_or_else(PoisonError::into_inner) = Some(chunk);
+                output.skip(job);
                 Ok(())
             } else {
                 output.file.write_all_at(bytes, job.offset)

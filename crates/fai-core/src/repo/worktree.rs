@@ -2,14 +2,16 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::progress::{Event, Progress};
 use super::{Error, Repository};
+use crate::chunking::zeros;
 use crate::database::FileStat;
 use crate::object::{ContentHash, Hash, PathError, RepoPath, check_name};
+use crate::tensor::{FileSource, ReadAt};
 
 /// File systems tell times apart by ten milliseconds at the worst, if they keep time for themselves at all: whoever
 /// waits for their clock to move looks at it so often, and so many times.
@@ -153,20 +155,32 @@ fn normalized(path: &Path) -> PathBuf {
     out
 }
 
-/// BLAKE3 of a whole file, read once with bounded memory.
+/// BLAKE3 of a whole file, read once with bounded memory; its holes are not read.
 pub(super) fn hash_file(path: &Path, progress: &dyn Progress) -> io::Result<(u64, ContentHash)> {
-    let mut file = open_regular(path)?;
+    const PIECE: usize = 1 << 20;
+    let source = FileSource::new(open_regular(path)?)?;
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 1 << 20];
+    let mut buffer = vec![0; PIECE];
+    let mut stretch = source.stretch(0);
     let mut size = 0;
     loop {
-        let count = io::Read::read(&mut file, &mut buffer)?;
-        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
-            break;
+        if stretch.end <= size {
+            stretch = source.stretch(size);
+        }
+        let left = stretch.end.saturating_sub(size).min(PIECE as u64) as usize;
+        let bytes = match zeros(left).filter(|_| stretch.hole) {
+            Some(zeros) => zeros,
+            None => {
+                let count = source.file().read_at(&mut buffer, size)?;
+                buffer.get(..count).unwrap_or_default()
+            }
         };
+        if bytes.is_empty() {
+            break;
+        }
         hasher.update(bytes);
-        size += count as u64;
-        progress.on(Event::Bytes(count as u64));
+        size += bytes.len() as u64;
+        progress.on(Event::Bytes(bytes.len() as u64));
     }
     Ok((
         size,

@@ -8,6 +8,7 @@ mod dtype;
 mod element;
 mod gguf;
 mod gguf_types;
+mod holes;
 #[cfg(test)]
 mod hostile;
 mod names;
@@ -27,7 +28,7 @@ mod zip_writer;
 
 pub use dtype::{Block, DType, Plain, element_count};
 pub use element::{Element, Region};
-pub use read::{Cursor, FileSource, ReadAt};
+pub use read::{Cursor, FileSource, ReadAt, Stretch};
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use super::holes::{may_have_holes, stretch};
+
 /// A source of bytes of known length that can be read at any offset from several threads.
 pub trait ReadAt: Send + Sync {
     /// Total length in bytes, as it was when the source was opened.
@@ -12,10 +14,27 @@ pub trait ReadAt: Send + Sync {
     /// Fills `buffer` from `offset`; an error of kind `UnexpectedEof` when the source ends before.
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
 
+    /// What begins at `offset`. It takes a moment to find out: worth asking once a stretch.
+    fn stretch(&self, _offset: u64) -> Stretch {
+        Stretch {
+            end: self.len(),
+            hole: false,
+        }
+    }
+
     /// True when there is nothing to read.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// Bytes of a source that are all of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// Where it ends, at the source's end at the latest. Not behind its start when the source became shorter.
+    pub end: u64,
+    /// True when all of them are zeros and need not be read; false when only reading tells.
+    pub hole: bool,
 }
 
 /// A file with the length it had when it was opened.
@@ -23,6 +42,7 @@ pub trait ReadAt: Send + Sync {
 pub struct FileSource {
     file: File,
     len: u64,
+    may_have_holes: bool,
 }
 
 impl FileSource {
@@ -31,8 +51,13 @@ impl FileSource {
     /// # Errors
     /// When the file's length cannot be read.
     pub fn new(file: File) -> io::Result<Self> {
-        let len = file.metadata()?.len();
-        Ok(Self { file, len })
+        let metadata = file.metadata()?;
+        let may_have_holes = may_have_holes(&file, &metadata);
+        Ok(Self {
+            file,
+            len: metadata.len(),
+            may_have_holes,
+        })
     }
 
     /// The file itself.
@@ -48,6 +73,17 @@ impl ReadAt for FileSource {
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.file.read_exact_at(buffer, offset)
+    }
+
+    fn stretch(&self, offset: u64) -> Stretch {
+        let known = match self.may_have_holes && offset < self.len {
+            true => stretch(&self.file, offset, self.len),
+            false => None,
+        };
+        known.unwrap_or(Stretch {
+            end: self.len,
+            hole: false,
+        })
     }
 }
 
@@ -109,5 +145,61 @@ impl io::Seek for Cursor<'_> {
         };
         self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
         Ok(self.position)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stretches(source: &FileSource) -> Vec<(u64, u64, bool)> {
+        let (mut at, mut found) = (0, Vec::new());
+        while at < source.len() {
+            let Stretch { end, hole } = source.stretch(at);
+            assert!(end > at, "{found:?}");
+            found.push((at, end, hole));
+            at = end;
+        }
+        found
+    }
+
+    /// A file of 5 GiB, all hole but for 1 MiB at 3 GiB.
+    fn sparse() -> FileSource {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(5 << 30).unwrap();
+        file.write_all_at(&[7; 1 << 20], 3 << 30).unwrap();
+        FileSource::new(file).unwrap()
+    }
+
+    #[test]
+    fn stretches_cover_the_file_and_holes_are_zeros() {
+        let source = sparse();
+        let found = stretches(&source);
+        assert_eq!(found.last().map(|(_, end, _)| *end), Some(5 << 30));
+        let data = |at: u64| ((3 << 30)..(3 << 30) + (1 << 20)).contains(&at);
+        for (start, end, hole) in found {
+            let (mut first, mut last) = ([1], [1]);
+            source.read_exact_at(&mut first, start).unwrap();
+            source.read_exact_at(&mut last, end - 1).unwrap();
+            assert!(!hole || (first, last) == ([0], [0]));
+            assert!(!hole || !(data(start) || data(end - 1)));
+        }
+    }
+
+    #[test]
+    fn a_dense_file_is_one_stretch() {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&[0; 300_000], 0).unwrap();
+        assert_eq!(stretches(&FileSource::new(file).unwrap()), [(0, 300_000, false)]);
+    }
+
+    #[test]
+    fn a_file_that_became_shorter_has_no_hole_behind_its_end() {
+        let source = sparse();
+        source.file().set_len(1 << 20).unwrap();
+        assert!(!source.stretch(1 << 20).hole);
+        assert!(source.stretch(0).end <= 1 << 20);
+        let error = source.read_exact_at(&mut [0], 1 << 20).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

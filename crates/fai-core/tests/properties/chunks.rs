@@ -183,7 +183,7 @@ proptest! {
         // A rest below the limit is one shared chunk.
         if rest.len() as u64 >= OWN_CHUNK {
             let again = chunks(&rest, &[]);
-            prop_assert!(again.iter().map(|chunk| &chunk.bytes).eq(all[pick..].iter().map(|chunk| &chunk.bytes)));
+            prop_assert!(again.iter().map(|chunk| &*chunk.bytes).eq(all[pick..].iter().map(|chunk| &*chunk.bytes)));
         }
     }
 
@@ -200,7 +200,7 @@ proptest! {
             let range = start as u64..start as u64 + len;
             let region = Region { range: range.clone(), element: Element::Byte };
             let inside = chunks(&file, &[region]).into_iter().filter(|chunk| range.contains(&chunk.offset));
-            inside.map(|chunk| chunk.bytes).collect()
+            inside.map(|chunk| chunk.bytes.to_vec()).collect()
         };
         let here = cut_at(before, after);
         prop_assert!(here == cut_at(0, 0));

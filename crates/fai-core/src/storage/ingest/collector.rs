@@ -67,6 +67,7 @@ impl Collector<'_> {
     fn carry_out(&mut self, action: Action) -> Result<(), IngestError> {
         match action {
             Action::Chunk { hash, codec, slot } => self.chunk(hash, codec, slot),
+            Action::Again { hash, len, count } => (0..count).try_for_each(|_| self.entry(hash, len)),
             Action::EndFile(content) => self.end_file(content),
             Action::Abandon => {
                 self.file = OpenFile::default();
@@ -87,14 +88,17 @@ impl Collector<'_> {
             self.file.new_chunks += 1;
             self.file.stored_bytes += self.packs.append(Kind::Chunk, codec, hash, raw_len, &slot.payload)?;
         }
+        self.entry(hash, raw_len)?;
+        let _ = self.slots.send(slot);
+        Ok(())
+    }
+
+    /// A chunk's place in its file.
+    fn entry(&mut self, hash: Hash, len: usize) -> Result<(), IngestError> {
         self.file.chunks += 1;
         let packs = &mut self.packs;
         let mut emit = |page: Page| packs.object(Kind::Page, &page.encode());
-        self.file
-            .manifest
-            .push(ChunkId::from_hash(hash), raw_len as u64, &mut emit)?;
-        let _ = self.slots.send(slot);
-        Ok(())
+        self.file.manifest.push(ChunkId::from_hash(hash), len as u64, &mut emit)
     }
 
     fn end_file(&mut self, content: ContentHash) -> Result<(), IngestError> {

@@ -3,7 +3,7 @@
 use crossbeam_channel::{Receiver, Sender};
 
 use super::{Action, IngestError, Job, Slot, Step};
-use crate::chunking::{Chunker, Span};
+use crate::chunking::{Bytes, Chunker, Span};
 use crate::object::{ContentHash, Hash, Kind};
 use crate::storage::Received;
 use crate::tensor::ReadAt;
@@ -15,7 +15,18 @@ pub struct Feeder<'a> {
     collector: Sender<Step>,
     slots: Receiver<Slot>,
     sequence: u64,
+    zeros: Option<Zeros>,
 }
+
+/// The chunk of zeros that was read last, and how often it came again since the collector was told.
+struct Zeros {
+    hash: Hash,
+    len: usize,
+    again: u64,
+}
+
+/// The collector is told of so many chunks of zeros at once: manifests grow with them while they are read.
+const MOST_AGAIN: u64 = 4096;
 
 impl<'a> Feeder<'a> {
     pub(super) fn new(
@@ -30,6 +41,7 @@ impl<'a> Feeder<'a> {
             collector,
             slots,
             sequence: 0,
+            zeros: None,
         }
     }
 
@@ -41,9 +53,13 @@ impl<'a> Feeder<'a> {
     pub fn chunks(&mut self, source: &dyn ReadAt, spans: Vec<Span>) -> Result<ContentHash, IngestError> {
         let mut hasher = blake3::Hasher::new();
         let mut chunker = Chunker::new(source, spans);
+        let mut unused = None;
         loop {
-            let mut slot = self.slots.recv().map_err(|_| IngestError::Stopped)?;
-            let buffer = std::mem::take(&mut slot.raw);
+            let mut slot = match unused.take() {
+                Some(slot) => slot,
+                None => self.slots.recv().map_err(|_| IngestError::Stopped)?,
+            };
+            let buffer = std::mem::take(&mut slot.raw).into_memory();
             let chunk = match chunker.next(buffer) {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => {
@@ -58,6 +74,10 @@ impl<'a> Feeder<'a> {
             hasher.update(&chunk.bytes);
             (self.progress)(chunk.bytes.len() as u64);
             slot.raw = chunk.bytes;
+            if self.come_again(&slot.raw)? {
+                unused = Some(slot);
+                continue;
+            }
             let job = Job {
                 sequence: self.next(),
                 element: chunk.element,
@@ -102,7 +122,48 @@ impl<'a> Feeder<'a> {
         self.step(Action::Received(record))
     }
 
+    /// True for the same zeros as last time, which then need no worker: in holes these are nearly all chunks. They are
+    /// stored or will be, and when that fails so does everything.
+    fn come_again(&mut self, bytes: &Bytes) -> Result<bool, IngestError> {
+        if let Some(zeros) = &mut self.zeros
+            && bytes.are_zeros()
+            && bytes.len() == zeros.len
+        {
+            zeros.again += 1;
+            if zeros.again >= MOST_AGAIN {
+                self.tell_zeros()?;
+            }
+            return Ok(true);
+        }
+        self.tell_zeros()?;
+        if bytes.are_zeros() {
+            let (hash, len) = (Kind::Chunk.hash(bytes), bytes.len());
+            self.zeros = Some(Zeros { hash, len, again: 0 });
+        }
+        Ok(false)
+    }
+
+    fn tell_zeros(&mut self) -> Result<(), IngestError> {
+        match &mut self.zeros {
+            Some(Zeros { hash, len, again }) if *again > 0 => {
+                let action = Action::Again {
+                    hash: *hash,
+                    len: *len,
+                    count: std::mem::take(again),
+                };
+                self.send(action)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Has the collector carry out `action` after everything before.
     fn step(&mut self, action: Action) -> Result<(), IngestError> {
+        self.tell_zeros()?;
+        self.send(action)
+    }
+
+    fn send(&mut self, action: Action) -> Result<(), IngestError> {
         let sequence = self.next();
         self.collector
             .send(Step { sequence, action })

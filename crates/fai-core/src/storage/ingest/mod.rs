@@ -28,6 +28,7 @@ pub use feeder::Feeder;
 use super::error::StorageError;
 use super::received::Received;
 use super::writer::SealedPack;
+use crate::chunking::Bytes;
 use crate::codec::Codec;
 use crate::object::{ContentHash, FileId, Hash, Kind};
 use crate::tensor::Element;
@@ -91,7 +92,7 @@ pub enum IngestError {
 /// Memory for one chunk on its way through.
 #[derive(Default)]
 struct Slot {
-    raw: Vec<u8>,
+    raw: Bytes,
     payload: Vec<u8>,
 }
 
@@ -115,6 +116,8 @@ enum Action {
         codec: Option<Codec>,
         slot: Slot,
     },
+    /// A chunk that came before, so many times again.
+    Again { hash: Hash, len: usize, count: u64 },
     /// All chunks of a file have come.
     EndFile(ContentHash),
     /// Forget the chunks since the last file's end.
