@@ -63,22 +63,7 @@ impl Context {
     /// Now, with the zone of this machine. `FAI_DATE` (RFC 3339) stands in for the clock, so that commits can be
     /// reproduced.
     pub fn now(&self) -> Result<Time> {
-        let zoned = match std::env::var("FAI_DATE") {
-            Ok(text) => {
-                let bad = || format!("FAI_DATE is {text:?}, which is no date like 2024-01-15T14:30:22+01:00");
-                let timestamp: jiff::Timestamp = text.parse().with_context(bad)?;
-                let offset = jiff::fmt::temporal::Pieces::parse(&text)
-                    .ok()
-                    .and_then(|pieces| pieces.to_numeric_offset());
-                timestamp.to_zoned_datetime(jiff::tz::TimeZone::fixed(offset.unwrap_or(jiff::tz::Offset::UTC)))
-            }
-            Err(_) => jiff::ZonedDateTime::now(),
-        };
-        let offset_minutes = i16::try_from(zoned.offset().seconds() / 60).unwrap_or(0);
-        Ok(Time {
-            seconds: zoned.timestamp().as_second(),
-            offset_minutes,
-        })
+        now()
     }
 
     /// The folder of the user's own settings and keys: `$FAI_HOME`, or the platform's place for configuration.
@@ -133,6 +118,26 @@ impl Context {
     pub fn shown(&self, path: &Path) -> String {
         path.strip_prefix(&self.folder).unwrap_or(path).display().to_string()
     }
+}
+
+/// Now, or what `FAI_DATE` says: see [`Context::now`].
+pub fn now() -> Result<Time> {
+    let zoned = match std::env::var("FAI_DATE") {
+        Ok(text) => {
+            let bad = || format!("FAI_DATE is {text:?}, which is no date like 2024-01-15T14:30:22+01:00");
+            let timestamp: jiff::Timestamp = text.parse().with_context(bad)?;
+            let offset = jiff::fmt::temporal::Pieces::parse(&text)
+                .ok()
+                .and_then(|pieces| pieces.to_numeric_offset());
+            timestamp.to_zoned_datetime(jiff::tz::TimeZone::fixed(offset.unwrap_or(jiff::tz::Offset::UTC)))
+        }
+        Err(_) => jiff::ZonedDateTime::now(),
+    };
+    let offset_minutes = i16::try_from(zoned.offset().seconds() / 60).unwrap_or(0);
+    Ok(Time {
+        seconds: zoned.timestamp().as_second(),
+        offset_minutes,
+    })
 }
 
 /// `Name <email>`, or just a name.

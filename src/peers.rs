@@ -9,9 +9,12 @@ use fai_core::Repository;
 use fai_core::repo::Config;
 use fai_network::fetch::Remote;
 use fai_network::serve::{Permission, Permit};
-use fai_network::{Connection, Error, Identity, Multiaddr, Node, NodeOptions, PeerId, Source};
+use fai_network::{Connection, Error, Identity, IncomingStreams, Multiaddr, Node, NodeOptions, PeerId, Source};
 
 use crate::context::Context;
+
+/// The name under which a clone remembers where it came from.
+pub const DEFAULT_REMOTE: &str = "origin";
 
 /// How long the local network is searched for a peer.
 const SEARCH: Duration = Duration::from_secs(10);
@@ -36,17 +39,22 @@ pub enum Place {
 impl Peers {
     /// Starts a peer that asks and does not listen.
     pub fn asking(context: &Context) -> Result<Self> {
+        Ok(Self::answering(context)?.0)
+    }
+
+    /// The same, with the streams that a peer opens over a connection from here.
+    pub fn answering(context: &Context) -> Result<(Self, IncomingStreams)> {
         let identity = Identity::load_or_create(&context.home()?)?;
         let runtime = runtime()?;
         let options = NodeOptions {
             listen: Vec::new(),
             local_discovery: true,
         };
-        let (node, _incoming) = {
+        let (node, incoming) = {
             let _entered = runtime.enter();
             Node::start(&identity, options)?
         };
-        Ok(Self { runtime, node })
+        Ok((Self { runtime, node }, incoming))
     }
 
     /// Connects to whoever `source` names, and begins to talk about the repository it names.
@@ -112,6 +120,18 @@ pub fn place(context: &Context, repository: Option<&Repository>, text: &str) -> 
         reason: "it is no ticket, no peer id, no address, no remembered name and no folder".into(),
     }
     .into())
+}
+
+/// The peer that `text` names for a repository that is there already.
+pub fn remote_source(context: &Context, repository: &Repository, text: &str) -> Result<Source> {
+    match place(context, Some(repository), text)? {
+        Place::Peer(source) => Ok(source),
+        Place::Folder(folder) => Err(Error::BadSource {
+            text: folder.display().to_string(),
+            reason: "a folder cannot be pulled from or pushed to yet: run `fai serve` there".into(),
+        }
+        .into()),
+    }
 }
 
 /// Who may do what, as `.fai/config.toml` says at the moment: `access.read` and `access.write` for everybody,

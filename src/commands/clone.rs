@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use fai_core::Repository;
 use fai_core::database::Operation;
 use fai_core::object::CommitId;
-use fai_core::repo::{CheckoutOptions, Config, InitOptions, RefMove};
+use fai_core::repo::{Config, InitOptions, RefMove};
 use fai_network::fetch::{FetchReport, Remote, fetch};
 use serde_json::json;
 
@@ -100,9 +100,7 @@ impl Args {
         let again = peers.runtime.block_on(again)?;
         let runtime = peers.runtime.handle();
         let (quarantine, report) = fetch(runtime, &peers.node, repository, vec![again], &wants, &bar)?;
-        let bar_check = Bar::new(context.out, "Checking");
-        quarantine.check_files(context.threads().unwrap_or(2), &bar_check)?;
-        drop((bar, bar_check));
+        drop(bar);
         let known = repository.refs()?;
         let before = |name: &str| known.iter().find(|(known, _)| known == name).map(|(_, commit)| *commit);
         let moves: Vec<RefMove> = refs
@@ -121,21 +119,12 @@ impl Args {
             after: None,
         };
         let branch = head.filter(|head| moves.iter().any(|moved| moved.name == *head));
-        repository.accept(quarantine, &moves, &operation)?;
-        if let Some(ticket) = origin.to_ticket() {
-            Config::change(&repository.config_path(), "remote.origin.source", Some(&ticket))?;
-        }
         if let Some(branch) = branch {
             repository.point_head_at(&branch)?;
-            if repository.worktree().is_some() {
-                let options = CheckoutOptions {
-                    force: false,
-                    detach: false,
-                    time: context.now()?,
-                };
-                let short = branch.trim_start_matches("refs/heads/");
-                repository.checkout(short, options, &Bar::new(context.out, "Writing"))?;
-            }
+        }
+        repository.accept(quarantine, &moves, &operation, &Bar::new(context.out, "Writing"))?;
+        if let Some(ticket) = origin.to_ticket() {
+            Config::change(&repository.config_path(), "remote.origin.source", Some(&ticket))?;
         }
         Ok(report)
     }

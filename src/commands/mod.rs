@@ -1,5 +1,6 @@
 //! The commands: one file each, its arguments and its `run` beside each other.
 
+pub mod access;
 pub mod add;
 pub mod cat;
 pub mod checkout;
@@ -17,6 +18,10 @@ pub mod init;
 pub mod log;
 pub mod ls;
 pub mod mv;
+pub mod peers;
+pub mod pull;
+pub mod push;
+pub mod remote;
 pub mod restore;
 pub mod rm;
 pub mod serve;
@@ -55,6 +60,11 @@ pub fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Config(args) => args.run(context),
         Command::Serve(args) => args.run(context),
         Command::Clone(args) => args.run(context),
+        Command::Pull(args) => args.run(context),
+        Command::Push(args) => args.run(context),
+        Command::Peers(args) => args.run(context),
+        Command::Remote(args) => args.run(context),
+        Command::Access(args) => args.run(context),
         Command::Id(args) => args.run(context),
         Command::Demo(args) => args.run(context),
         Command::Completions(args) => args.run(context),

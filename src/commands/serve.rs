@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use fai_core::Repository;
-use fai_network::serve::{Happening, Offer, serve};
+use fai_network::serve::{Clock, Happening, Offer, serve};
 use fai_network::source::by_id;
-use fai_network::{Identity, Multiaddr, Node, NodeOptions, Source};
+use fai_network::{Identity, Multiaddr, Node, NodeOptions, Protocol, Source};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
-use crate::context::Context;
+use crate::context::{Context, now};
 use crate::peers::{permit, runtime};
 use crate::ui::Symbol;
 use crate::ui::format::size;
@@ -98,10 +98,11 @@ impl Args {
         let (node, incoming) = self.start(context, identity)?;
         announce(context, &node, &offers).await?;
         let (happened, mut happenings) = mpsc::channel(256);
-        let serving = serve(node, incoming, offers, happened);
+        let serving = serve(node, incoming, offers, happened, clock());
         let watching = async {
             while let Some(happening) = happenings.recv().await {
-                tell(context, &happening)?;
+                // Whoever listened may have heard enough: others are still served.
+                let _ = tell(context, &happening);
             }
             Ok::<_, anyhow::Error>(())
         };
@@ -136,6 +137,11 @@ impl Args {
     }
 }
 
+/// The time of what others do here.
+pub fn clock() -> Clock {
+    Arc::new(|| now().unwrap_or_default())
+}
+
 /// All addresses of this machine, over TCP and QUIC.
 fn everywhere(port: u16) -> Result<Vec<Multiaddr>> {
     let mut all = vec![
@@ -158,7 +164,7 @@ async fn announce(context: &Context, node: &Node, offers: &[Offer]) -> Result<()
     };
     let mut shareable: Vec<Multiaddr> = addresses
         .iter()
-        .filter(|address| !is_loopback(address))
+        .filter(|address| leads_here(address))
         .cloned()
         .collect();
     if shareable.is_empty() {
@@ -201,12 +207,12 @@ async fn settled(mut addresses: watch::Receiver<BTreeSet<Multiaddr>>) -> BTreeSe
     addresses.borrow().clone()
 }
 
-fn is_loopback(address: &Multiaddr) -> bool {
-    use fai_network::Protocol;
-    address.iter().any(|part| match part {
-        Protocol::Ip4(ip) => ip.is_loopback(),
-        Protocol::Ip6(ip) => ip.is_loopback(),
-        _ => false,
+/// True for addresses that mean this machine to others, too.
+fn leads_here(address: &Multiaddr) -> bool {
+    address.iter().all(|part| match part {
+        Protocol::Ip4(ip) => !ip.is_loopback(),
+        Protocol::Ip6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),
+        _ => true,
     })
 }
 

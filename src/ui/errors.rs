@@ -7,6 +7,8 @@ use fai_core::database::DatabaseError;
 use fai_core::object::PathError;
 use fai_core::repo::Error;
 use fai_core::storage::StorageError;
+use fai_network::Error as PeerError;
+use fai_network::wire::message::Reason;
 use serde_json::{Value, json};
 
 use super::Output;
@@ -130,16 +132,53 @@ fn core_error(error: &anyhow::Error) -> Option<&Error> {
         cause
             .downcast_ref::<Error>()
             .or_else(|| cause.downcast_ref::<Hinted>().map(|hinted| &hinted.error))
+            .or_else(|| match cause.downcast_ref::<PeerError>() {
+                Some(PeerError::Core(error)) => Some(error),
+                _ => None,
+            })
     })
 }
 
 fn kind(error: &anyhow::Error) -> &'static str {
-    core_error(error).map_or("error", Error::kind)
+    match error.chain().find_map(|cause| cause.downcast_ref::<PeerError>()) {
+        Some(error) => error.kind(),
+        None => core_error(error).map_or("error", Error::kind),
+    }
+}
+
+fn peer_hint(error: &PeerError) -> Option<&'static str> {
+    Some(match error {
+        PeerError::LooseKey { .. } => {
+            "whoever has read the key can pretend to be you: take the rights away with chmod go-rwx"
+        }
+        PeerError::BadKey(_) => "move it away: a new key, and with it a new peer id, is made at the next use",
+        PeerError::BadSource { .. } => {
+            "a source is a ticket (fai1...), a peer id (12D3KooW...), an address (/ip4/1.2.3.4/tcp/4001 or 1.2.3.4:4001), \
+             with /NAME where several repositories are served"
+        }
+        PeerError::Listen { .. } => "choose another one with --port or --listen",
+        PeerError::NotFound(_) => {
+            "is `fai serve` running there, on the same network? A ticket or an address works across networks"
+        }
+        PeerError::Unreachable { .. } => "is `fai serve` running there, and does a firewall let its port through?",
+        PeerError::Connection { .. } => "run the same command again: what has come already is kept",
+        PeerError::WrongData { .. } => "`fai fsck --full` there finds the damage; another peer may have it right",
+        PeerError::Refused {
+            reason: Reason::Several,
+            ..
+        } => "name one: PEER/NAME",
+        PeerError::Nowhere { .. } => "`fai fsck` there says what is missing",
+        _ => return None,
+    })
 }
 
 fn hint(error: &anyhow::Error) -> Option<String> {
     if let Some(hinted) = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()) {
         return Some(hinted.hint.clone());
+    }
+    let peer = error.chain().find_map(|cause| cause.downcast_ref::<PeerError>());
+    if let Some(error) = peer.filter(|error| !matches!(error, PeerError::Core(_))) {
+        return peer_hint(error).map(str::to_owned);
     }
     advice(core_error(error)?).map(str::to_owned)
 }
@@ -160,6 +199,10 @@ fn advice(error: &Error) -> Option<&'static str> {
         Error::NothingToCommit => "stage changes with `fai add PATH` first; `fai status` shows what there is",
         Error::LocalChanges(_) => "commit or move them first, or use `--force` to lose them",
         Error::Unstable(_) => "wait until whatever writes it is done, then add it again",
+        Error::FalseFile(_) => "whoever made the commit lied about it, or their disk did: do not trust that copy",
+        Error::Diverged { .. } => "`fai pull` shows what is only here and only there",
+        Error::NoSuchBranch { .. } => "`fai push` makes it there, where you may push",
+        Error::Busy(_) => "wait until another one is done",
         Error::RefMoved(_) => "look at `fai log` and try again",
         Error::Missing { .. } => "`fai fsck` says what else is missing and which files need it",
         Error::Storage(StorageError::Damaged { .. } | StorageError::NotAPack { .. }) => {

@@ -24,6 +24,8 @@ pub enum Symbol {
     Peer,
     Ticket,
     Inbox,
+    Outbox,
+    Search,
 }
 
 impl Symbol {
@@ -45,6 +47,8 @@ impl Symbol {
             Symbol::Peer => "📡",
             Symbol::Ticket => "🎫",
             Symbol::Inbox => "📥",
+            Symbol::Outbox => "📤",
+            Symbol::Search => "🔍",
         }
     }
 }

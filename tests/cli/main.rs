@@ -25,6 +25,7 @@ mod log;
 mod ls;
 mod mv;
 mod paths;
+mod peers;
 mod racing;
 mod restore;
 mod revisions;

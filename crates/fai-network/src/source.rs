@@ -75,9 +75,13 @@ impl Source {
                 let (peer, name) = split_name(after);
                 (format!("{before}/p2p/{peer}"), name)
             }
-            None => (text.to_owned(), None),
+            None => match (text.parse::<Multiaddr>(), text.rsplit_once('/')) {
+                // What is no address as a whole may be one with a name behind it.
+                (Err(_), Some((before, name))) => (before.to_owned(), Some(name)),
+                _ => (text.to_owned(), None),
+            },
         };
-        let mut address: Multiaddr = address.parse().ok()?;
+        let mut address: Multiaddr = address.parse().ok().filter(|address: &Multiaddr| !address.is_empty())?;
         let peer = match address.iter().last() {
             Some(Protocol::P2p(peer)) => {
                 address.pop();
@@ -235,6 +239,7 @@ mod tests {
             (format!("{peer}"), source(Some(peer), &[], Selector::Only)),
             (format!("{peer}/llama"), source(Some(peer), &[], named.clone())),
             (format!("{tcp}"), source(None, &[&tcp], Selector::Only)),
+            (format!("{tcp}/llama"), source(None, &[&tcp], named.clone())),
             (format!("{tcp}/p2p/{peer}"), source(Some(peer), &[&tcp], Selector::Only)),
             (
                 format!("{tcp}/p2p/{peer}/llama"),

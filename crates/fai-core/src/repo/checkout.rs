@@ -60,18 +60,46 @@ impl Repository {
         };
         let commit = self.resolve(revision)?;
         let head = self.head_after(revision, old_head.as_ref(), commit, options.detach)?;
-        let target = self.snapshot(Some(commit))?;
-        let committed = self.snapshot(old_commit)?;
+        let report = self.switch_files(&root, old_commit, commit, options.force, progress)?;
+        if old_head.as_ref() != Some(&head) {
+            self.write_head(&head)?;
+            let command = format!("checkout: {revision}");
+            let (name, before) = ("HEAD".to_owned(), old_commit);
+            let operation = Operation {
+                time: options.time,
+                command,
+                name,
+                before,
+                after: Some(commit),
+            };
+            self.database()
+                .transaction(|writer| Ok::<_, Error>(writer.log_operation(&operation)?))?;
+        }
+        Ok(CheckoutReport { head, ..report })
+    }
+
+    /// Makes the worktree, which holds `from` and local changes, hold `to` and those changes. The caller holds the lock
+    /// and sees to `HEAD`.
+    pub(super) fn switch_files(
+        &self,
+        root: &Path,
+        from: Option<CommitId>,
+        to: CommitId,
+        force: bool,
+        progress: &dyn Progress,
+    ) -> Result<CheckoutReport, Error> {
+        let target = self.snapshot(Some(to))?;
+        let committed = self.snapshot(from)?;
         let staging = self.database().staging()?;
         let mut expected = committed.clone();
         overlay(&mut expected, &staging);
 
         let changed = changed_paths(&committed, &target);
         let wanted = self.differing(&target)?;
-        if !options.force {
+        if !force {
             self.refuse_to_lose(&expected, &target, &changed, &wanted)?;
         }
-        let write = |path: &RepoPath| options.force || changed.contains(path) || self.is_missing(path);
+        let write = |path: &RepoPath| force || changed.contains(path) || self.is_missing(path);
         let targets: Vec<Target> = wanted
             .into_iter()
             .filter(|path| write(path))
@@ -89,26 +117,12 @@ impl Repository {
             .collect();
 
         let bytes = targets.iter().map(|target| target.entry.size).sum();
-        let placed = self.write_worktree(&root, &targets, &gone, progress)?;
-        let keep_staged = |path: &RepoPath| !options.force && !changed.contains(path);
+        let placed = self.write_worktree(root, &targets, &gone, progress)?;
+        let keep_staged = |path: &RepoPath| !force && !changed.contains(path);
         self.remember(&placed, &target, &gone, &staging, keep_staged)?;
-        if old_head.as_ref() != Some(&head) {
-            self.write_head(&head)?;
-            let command = format!("checkout: {revision}");
-            let (name, before) = ("HEAD".to_owned(), old_commit);
-            let operation = Operation {
-                time: options.time,
-                command,
-                name,
-                before,
-                after: Some(commit),
-            };
-            self.database()
-                .transaction(|writer| Ok::<_, Error>(writer.log_operation(&operation)?))?;
-        }
         Ok(CheckoutReport {
-            commit,
-            head,
+            commit: to,
+            head: Head::Detached(to),
             written: placed.len() as u64,
             removed: gone.len() as u64,
             bytes,

@@ -76,6 +76,20 @@ pub enum Error {
     /// The ref moved between reading and writing.
     #[error("{0} was moved by another process meanwhile")]
     RefMoved(String),
+    /// Both sides have commits that the other does not have.
+    #[error("{branch} has moved apart here and there")]
+    Diverged {
+        /// The branch's short name.
+        branch: String,
+    },
+    /// A branch that another repository does not have.
+    #[error("there is no branch {name:?} in {at}")]
+    NoSuchBranch {
+        /// The branch's short name.
+        name: String,
+        /// The other repository.
+        at: String,
+    },
     /// A file whose chunks are not those of its content.
     #[error("the file {0} does not have the content that its manifest says")]
     FalseFile(FileId),
@@ -217,6 +231,8 @@ impl Error {
             Error::LocalChanges(_) => "local_changes",
             Error::Unstable(_) => "unstable_file",
             Error::FalseFile(_) => "false_data",
+            Error::Diverged { .. } => "diverged",
+            Error::NoSuchBranch { .. } => "not_found",
             Error::Busy(_) => "busy",
             Error::RefMoved(_) => "ref_moved",
             Error::Missing { .. } => "missing",

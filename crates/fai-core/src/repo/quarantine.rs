@@ -4,6 +4,7 @@
 //! A quarantine is a store of its own in `.fai/quarantine/N`, laid over the repository's. It outlives its process, so
 //! that an interrupted transfer goes on with what it has; the next transfer takes over the first one without an owner.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,16 +15,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::ReentrantMutex;
 
 use super::content::FileReader;
-use super::durable::lock;
+use super::durable::{lock, replace_file};
 use super::progress::{Event, Progress};
 use super::store::{Store, read_sealed};
-use super::{Error, Repository};
-use crate::database::{Database, Operation};
+use super::{Error, Head, Repository};
+use crate::database::{Database, Operation, Writer};
 use crate::object::{CommitId, ContentHash, FileId, Hash, Id, Kind};
-use crate::storage::{list_packs, pack_path, sync_folder};
+use crate::storage::{Checker, IndexEntry, SealedPack, list_packs, pack_path, sync_folder};
 
 /// Transfers into one repository at the same time.
 const SLOTS: usize = 64;
+
+/// Stands in a quarantine from the moment when its packs begin to move into the repository.
+const MOVING: &str = "moving";
+
+/// Chunks that a file of no length may have, and the length that allows one more: a few objects can name the same
+/// chunks so often that no machine would ever read them all.
+const MANY_CHUNKS: u64 = 1 << 22;
+const BYTES_A_CHUNK: u64 = 4096;
 
 /// A ref that moves, as one of a set that moves together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +86,8 @@ impl Repository {
         let database = Arc::new(ReentrantMutex::new(Database::open(&folder.join("db.sqlite"))?));
         let own = Store::open(&self.directory, Arc::clone(&self.database));
         let store = Store::open(folder, database).over(own);
-        // A transfer that was killed while it moved its packs: those are the repository's now.
+        finish_moves(&self.directory, self.store.packs().folder())?;
+        // Packs of a transfer that was killed while it moved them are the repository's now.
         let (there, _) = list_packs(&folder.join("objects"))?;
         let index = store.index();
         for pack in index.packs()?.iter().filter(|pack| !there.contains(&pack.name)) {
@@ -88,33 +98,40 @@ impl Repository {
         Ok(store)
     }
 
-    /// Makes what is in `quarantine` part of the repository, and moves refs, all at once. The caller has checked that
-    /// everything the refs lead to is there.
+    /// Makes what is in `quarantine` part of the repository, and moves refs, all of them or none. Where the current
+    /// branch moves, the files of the worktree move with it. The caller has checked that everything the refs lead to is
+    /// there.
     ///
     /// # Errors
-    /// [`Error::RefMoved`] when a ref is not where it should be; nothing happens then, and the quarantine stays.
-    pub fn accept(&self, quarantine: Quarantine, moves: &[RefMove], operation: &Operation) -> Result<(), Error> {
-        let _shared = lock(&self.directory.join("lock"), true)?;
+    /// [`Error::RefMoved`] when a ref is not where it should be, [`Error::LocalChanges`] when files would be lost. No ref
+    /// moves then; what was received is kept either way.
+    pub fn accept(
+        &self,
+        quarantine: Quarantine,
+        moves: &[RefMove],
+        operation: &Operation,
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
+        let current = match self.head()? {
+            Head::Branch(name) => moves.iter().find(|moved| moved.name == name),
+            Head::Detached(_) => None,
+        };
+        let files = current.zip(self.worktree.clone());
+        let _lock = lock(&self.directory.join("lock"), files.is_none())?;
         self.check_moves(moves)?;
-        let (from, to) = (quarantine.folder.join("objects"), self.store.packs().folder());
-        let mut packs = Vec::new();
-        for row in quarantine.store.index().packs()? {
-            packs.push(read_sealed(&from, row.name)?);
+        self.install(&quarantine)?;
+        if let Some((
+            RefMove {
+                before,
+                after: Some(after),
+                ..
+            },
+            root,
+        )) = files
+        {
+            self.switch_files(&root, *before, *after, false, progress)?;
         }
-        for pack in &packs {
-            let (old, new) = (pack_path(&from, &pack.name), pack_path(to, &pack.name));
-            fs::rename(&old, &new).map_err(Error::io("rename", &old))?;
-        }
-        if !packs.is_empty() {
-            sync_folder(to)?;
-        }
-        let superfluous = self.database().transaction(|writer| {
-            let mut superfluous = Vec::new();
-            for pack in &packs {
-                if writer.insert_pack(pack)? == 0 {
-                    superfluous.push(pack.name);
-                }
-            }
+        self.database().transaction(|writer| {
             for RefMove { name, before, after } in moves {
                 if !writer.move_ref(name, *before, *after)? {
                     return Err(Error::RefMoved(name.clone()));
@@ -127,18 +144,37 @@ impl Repository {
                     ..operation.clone()
                 })?;
             }
-            Ok(superfluous)
+            Ok(())
         })?;
-        // Another transfer may have brought all of it meanwhile; a pack that brings nothing is not entered.
-        let known = self.database().packs()?;
-        for name in superfluous
-            .iter()
-            .filter(|name| !known.iter().any(|row| row.name == **name))
-        {
-            let path = pack_path(to, name);
-            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-        }
         quarantine.clear()
+    }
+
+    /// Takes over a quarantine's packs, and indexes them at once.
+    fn install(&self, quarantine: &Quarantine) -> Result<(), Error> {
+        let (from, to) = (quarantine.folder.join("objects"), self.store.packs().folder());
+        let mut packs = Vec::new();
+        for row in quarantine.store.index().packs()? {
+            packs.push(read_sealed(&from, row.name)?);
+        }
+        // From here on a crash is followed by moving the rest: what is half here would look whole.
+        replace_file(&quarantine.folder.join(MOVING), b"")?;
+        move_packs(&from, to)?;
+        let enter = |pack: &SealedPack, writer: &Writer<'_>| Ok::<_, Error>((pack.name, writer.insert_pack(pack)?));
+        let entered = self.database().transaction(|writer| {
+            packs
+                .iter()
+                .map(|pack| enter(pack, writer))
+                .collect::<Result<Vec<_>, _>>()
+        })?;
+        // Another transfer may have brought all of a pack meanwhile; one that brings nothing is not entered.
+        let known = self.database().packs()?;
+        for (name, fresh) in entered {
+            if fresh == 0 && !known.iter().any(|row| row.name == name) {
+                let path = pack_path(to, &name);
+                fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+            }
+        }
+        Ok(())
     }
 
     fn check_moves(&self, moves: &[RefMove]) -> Result<(), Error> {
@@ -199,7 +235,9 @@ impl Quarantine {
     fn check_file(&self, id: FileId, progress: &dyn Progress) -> Result<(), Error> {
         let reader = FileReader::open(&self.store, id)?;
         let mut hasher = blake3::Hasher::new();
+        let mut room = MANY_CHUNKS + reader.manifest().size / BYTES_A_CHUNK;
         reader.for_each_chunk(&mut |_, extent| {
+            room = room.checked_sub(1).ok_or(Error::FalseFile(id))?;
             self.store.with(Kind::Chunk, &extent.hash, |bytes, _| {
                 let fits = bytes.len() as u64 == extent.len;
                 if fits {
@@ -217,6 +255,42 @@ impl Quarantine {
         }
     }
 
+    /// Drops the objects that are not in `met`: leftovers of a transfer of something else, which may lead to what is not
+    /// here. Chunks lead nowhere and stay.
+    ///
+    /// # Errors
+    /// When packs cannot be read or written.
+    pub fn retain_objects(&self, met: &HashSet<Hash>) -> Result<(), Error> {
+        let folder = self.store.packs().folder();
+        let stays = |entry: &IndexEntry| entry.header.kind == Kind::Chunk || met.contains(&entry.header.hash);
+        let rows = self.store.index().packs()?;
+        for row in rows {
+            let pack = read_sealed(folder, row.name)?;
+            if pack.entries.iter().all(stays) {
+                continue;
+            }
+            let mut checker = Checker::new()?;
+            let kept = pack.entries.iter().filter(|entry| stays(entry));
+            let mut records = Vec::new();
+            let mut buffer = Vec::new();
+            for IndexEntry { header, .. } in kept {
+                self.store.record(&header.hash, &mut buffer)?;
+                let payload = buffer.get(header.header_len()..).unwrap_or_default().to_vec();
+                let checked = checker.check(&header.hash, *header, payload);
+                // A damaged one is fetched again.
+                records.extend(checked.ok().map(|(received, _)| received));
+            }
+            self.store.index().transaction(|writer| writer.remove_pack(&row.name))?;
+            let path = pack_path(folder, &row.name);
+            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+            self.store.packs().close();
+            self.store.write(1, &|_| (), |feeder| {
+                records.into_iter().try_for_each(|record| Ok(feeder.received(record)?))
+            })?;
+        }
+        Ok(())
+    }
+
     /// Throws away what lies here.
     ///
     /// # Errors
@@ -224,7 +298,14 @@ impl Quarantine {
     pub fn clear(self) -> Result<(), Error> {
         let Self { folder, store, _lock } = self;
         drop(store);
-        for part in ["objects", "incoming", "db.sqlite", "db.sqlite-wal", "db.sqlite-shm"] {
+        for part in [
+            "objects",
+            "incoming",
+            "db.sqlite",
+            "db.sqlite-wal",
+            "db.sqlite-shm",
+            MOVING,
+        ] {
             let path = folder.join(part);
             let removed = match path.symlink_metadata() {
                 Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(&path),
@@ -235,4 +316,36 @@ impl Quarantine {
         }
         Ok(())
     }
+}
+
+/// Moves what killed processes were about to move: everything that an accepted quarantine holds.
+pub(super) fn finish_moves(directory: &Path, objects: &Path) -> Result<(), Error> {
+    let all = directory.join("quarantine");
+    let Ok(listing) = fs::read_dir(&all) else { return Ok(()) };
+    for entry in listing {
+        let folder = entry.map_err(Error::io("list", &all))?.path();
+        if !folder.join(MOVING).exists() {
+            continue;
+        }
+        let lock = File::options().write(true).open(folder.join("lock"));
+        // A living owner does it by itself.
+        if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+            move_packs(&folder.join("objects"), objects)?;
+            let mark = folder.join(MOVING);
+            fs::remove_file(&mark).map_err(Error::io("remove", &mark))?;
+        }
+    }
+    Ok(())
+}
+
+fn move_packs(from: &Path, to: &Path) -> Result<(), Error> {
+    let (names, _) = list_packs(from)?;
+    for name in &names {
+        let (old, new) = (pack_path(from, name), pack_path(to, name));
+        fs::rename(&old, &new).map_err(Error::io("rename", &old))?;
+    }
+    if !names.is_empty() {
+        sync_folder(to)?;
+    }
+    Ok(())
 }

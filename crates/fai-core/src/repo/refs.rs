@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 
 use super::durable::{lock, replace_file};
 use super::{Error, Head, Repository, Store};
-use crate::object::{Commit, CommitId, Hash};
+use crate::object::{Commit, CommitId, Hash, Id};
 
 /// Names a repository wherever its copies are: made by chance at `init`, kept by clones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,6 +98,29 @@ impl Repository {
 }
 
 impl Store {
+    /// The commits that `newer` leads to and that none of `have` leads to.
+    ///
+    /// # Errors
+    /// When a commit among them is missing.
+    pub fn commits_between(&self, have: &[CommitId], newer: CommitId) -> Result<HashSet<CommitId>, Error> {
+        let mut had = HashSet::new();
+        let mut waiting = have.to_vec();
+        while let Some(id) = waiting.pop() {
+            // What is not here leads to nothing that is.
+            if self.has(id.hash())? && had.insert(id) {
+                waiting.extend(self.get::<Commit>(id)?.parents);
+            }
+        }
+        let mut found = HashSet::new();
+        waiting.push(newer);
+        while let Some(id) = waiting.pop() {
+            if !had.contains(&id) && found.insert(id) {
+                waiting.extend(self.get::<Commit>(id)?.parents);
+            }
+        }
+        Ok(found)
+    }
+
     /// True when `older` is `newer` or one of its ancestors.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ use crate::storage::{
 /// Chunks and objects of a repository. Shared by threads.
 #[derive(Debug)]
 pub struct Store {
+    directory: PathBuf,
     packs: PackSet,
     incoming: PathBuf,
     index: Arc<ReentrantMutex<Database>>,
@@ -41,6 +42,7 @@ impl std::fmt::Debug for Scratch {
 impl Store {
     pub(super) fn open(directory: &Path, index: Arc<ReentrantMutex<Database>>) -> Self {
         Self {
+            directory: directory.to_owned(),
             packs: PackSet::new(directory.join("objects")),
             incoming: directory.join("incoming"),
             index,
@@ -65,12 +67,12 @@ impl Store {
         Ok(self.index().has_record(hash)? || self.beneath.as_ref().map_or(Ok(false), |store| store.has(hash))?)
     }
 
-    /// True when the record is here, and not only in a store beneath.
+    /// True when the record is here, and not only in a store beneath, and of that kind.
     ///
     /// # Errors
     /// When the index cannot be read.
-    pub fn has_here(&self, hash: &Hash) -> Result<bool, Error> {
-        Ok(self.index().has_record(hash)?)
+    pub fn has_here(&self, kind: Kind, hash: &Hash) -> Result<bool, Error> {
+        Ok(self.find(kind, hash)?.is_some())
     }
 
     /// Reads the record as it stands in its pack, header and payload, into `buffer`. The header is checked; that the
@@ -95,7 +97,14 @@ impl Store {
     /// # Errors
     /// [`Error::Missing`] when it is not stored.
     pub fn locate(&self, kind: Kind, hash: &Hash) -> Result<Location, Error> {
-        self.index().locate(hash)?.ok_or(Error::Missing { kind, hash: *hash })
+        self.find(kind, hash)?.ok_or(Error::Missing { kind, hash: *hash })
+    }
+
+    /// Where a record of that kind lies. One of another kind is none: its hash was checked in another domain, so that
+    /// its bytes are not what this id stands for.
+    fn find(&self, kind: Kind, hash: &Hash) -> Result<Option<Location>, Error> {
+        let found = self.index().locate(hash)?;
+        Ok(found.filter(|location| location.header.kind == kind))
     }
 
     /// Hands the verified raw bytes of a record to `use_bytes`, with where it lies.
@@ -103,7 +112,7 @@ impl Store {
     /// # Errors
     /// When it is missing or damaged; then `use_bytes` is not called.
     pub fn with<T>(&self, kind: Kind, hash: &Hash, use_bytes: impl FnOnce(&[u8], &Location) -> T) -> Result<T, Error> {
-        match (self.index().locate(hash)?, &self.beneath) {
+        match (self.find(kind, hash)?, &self.beneath) {
             (Some(location), _) => self.with_location(&location, |bytes| use_bytes(bytes, &location)),
             (None, Some(beneath)) => beneath.with(kind, hash, use_bytes),
             (None, None) => Err(Error::Missing { kind, hash: *hash }),
@@ -206,6 +215,7 @@ impl Store {
     /// When the folders cannot be read or the packs not be finished.
     pub fn adopt_orphans(&self) -> Result<usize, Error> {
         let folder = self.packs.folder();
+        super::quarantine::finish_moves(&self.directory, folder)?;
         let mut orphans = salvage(&self.incoming, folder)?.packs;
         orphans.extend(self.unindexed()?);
         if !orphans.is_empty() {

@@ -12,8 +12,8 @@ use crate::Error;
 /// Most commits named in one request.
 const ASK: usize = 1024;
 
-/// Fetches the commits that `wants` lead to and that are not in the repository. Returns how many there were, and hands
-/// their root trees to `root`.
+/// Fetches the commits that `wants` lead to and that are not in the repository. Returns them, and hands their root trees
+/// to `root`.
 pub(super) fn fetch(
     runtime: &tokio::runtime::Handle,
     repository: &Repository,
@@ -22,26 +22,25 @@ pub(super) fn fetch(
     wants: &[CommitId],
     feeder: &mut Feeder<'_>,
     mut root: impl FnMut(TreeId),
-) -> Result<u64, Error> {
+) -> Result<HashSet<CommitId>, Error> {
     let have: Vec<CommitId> = repository
         .refs()?
         .into_iter()
         .map(|(_, commit)| commit)
         .take(ASK)
         .collect();
-    let mut met: HashSet<CommitId> = HashSet::new();
+    // Those that are new here, whether they came now or lie in quarantine from before.
+    let mut new: HashSet<CommitId> = HashSet::new();
     let mut missing: VecDeque<CommitId> = VecDeque::new();
-    let mut count = 0;
     // Looked at: a commit in the repository is complete, one in quarantine leads on, others are missing.
     let mut waiting: Vec<CommitId> = wants.to_vec();
     loop {
         while let Some(id) = waiting.pop() {
-            if repository.store().has(id.hash())? || !met.insert(id) {
+            if repository.store().has_here(Kind::Commit, id.hash())? || !new.insert(id) {
                 continue;
             }
-            if store.has_here(id.hash())? {
+            if store.has_here(Kind::Commit, id.hash())? {
                 let commit: Commit = store.get(id)?;
-                count += 1;
                 root(commit.tree);
                 waiting.extend(commit.parents);
             } else {
@@ -49,33 +48,36 @@ pub(super) fn fetch(
             }
         }
         if missing.is_empty() {
-            return Ok(count);
+            return Ok(new);
         }
         let ask: Vec<CommitId> = missing.drain(..missing.len().min(ASK)).collect();
+        let mut wanted: HashSet<CommitId> = ask.iter().chain(&missing).copied().collect();
         let commits = runtime.block_on(remote.commits(&ask, &have))?;
-        if commits.is_empty() {
-            let hash = ask
-                .first()
-                .map(|id| *id.hash())
-                .unwrap_or_else(|| Kind::Commit.hash(b""));
+        let mut came = 0;
+        for (id, commit) in commits {
+            // One that is here already, or came before, is of no use.
+            let known =
+                !wanted.remove(&id) && (repository.store().has_here(Kind::Commit, id.hash())? || !new.insert(id));
+            if !known {
+                feeder
+                    .object(Kind::Commit, commit.encode())
+                    .map_err(fai_core::repo::Error::from)?;
+                came += 1;
+                root(commit.tree);
+                waiting.extend(commit.parents);
+            }
+        }
+        missing = ask
+            .into_iter()
+            .chain(missing)
+            .filter(|id| wanted.contains(id))
+            .collect();
+        if came == 0 {
+            let hash = missing.front().map_or_else(|| Kind::Commit.hash(b""), |id| *id.hash());
             return Err(Error::Nowhere {
                 kind: Kind::Commit.name(),
                 hash,
             });
-        }
-        let came: HashSet<CommitId> = commits.iter().map(|(id, _)| *id).collect();
-        missing.extend(ask.into_iter().filter(|id| !came.contains(id)));
-        missing.retain(|id| !came.contains(id));
-        for (id, commit) in commits {
-            let fresh = met.insert(id) || !repository.store().has(id.hash())?;
-            if fresh {
-                feeder
-                    .object(Kind::Commit, commit.encode())
-                    .map_err(fai_core::repo::Error::from)?;
-                count += 1;
-                root(commit.tree);
-            }
-            waiting.extend(commit.parents.into_iter().filter(|parent| !came.contains(parent)));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use fai_core::object::{CommitId, Hash, Kind};
+use fai_core::object::{CommitId, Hash, Id, Kind};
 use fai_core::repo::{Event, Progress, Quarantine, Repository, Store};
 use fai_core::storage::{Checker, Feeder, Received, Refusal};
 use libp2p::PeerId;
@@ -95,7 +95,7 @@ pub(super) fn run(
     let (heard_sender, heard) = mpsc::channel::<Heard>(QUEUE);
     let heard = Arc::new(Mutex::new(heard));
     let (news_sender, news) = bounded::<News>(QUEUE);
-    let mut outcome = None;
+    let (mut outcome, mut met) = (None, HashSet::new());
     std::thread::scope(|scope| {
         for _ in 0..checkers {
             let (heard, news_sender) = (Arc::clone(&heard), news_sender.clone());
@@ -120,7 +120,9 @@ pub(super) fn run(
                 let (first, plan) = (remotes.first_mut(), &mut driver.plan);
                 let Some(first) = first else { return Ok(()) };
                 let add = |tree| plan.add_root(tree);
-                driver.report.commits = commits::fetch(runtime, repository, store, first, wants, feeder, add)?;
+                let commits = commits::fetch(runtime, repository, store, first, wants, feeder, add)?;
+                driver.report.commits = commits.len() as u64;
+                met.extend(commits.iter().map(|id| *id.hash()));
                 for remote in &remotes {
                     driver.open_link(runtime, node, remote, &heard_sender);
                 }
@@ -131,12 +133,15 @@ pub(super) fn run(
             // The checkers end when nothing can come any more.
             driver.tasks.iter().for_each(tokio::task::JoinHandle::abort);
             drop(news);
+            met.extend(driver.plan.met());
             outcome = Some((result, driver.report, driver.plan.totals()));
             Ok(())
         })
     })?;
     let (result, report, totals) = outcome.unwrap_or((Ok(()), FetchReport::default(), Default::default()));
     result?;
+    // What an earlier transfer of something else left may lead to what is not here.
+    quarantine.retain_objects(&met)?;
     Ok(FetchReport {
         files: totals.files,
         bytes: totals.bytes,
@@ -423,12 +428,12 @@ struct Here<'a> {
 impl Local for Here<'_> {
     type Error = fai_core::repo::Error;
 
-    fn complete(&self, hash: &Hash) -> Result<bool, Self::Error> {
-        self.repository.store().has(hash)
+    fn complete(&self, kind: Kind, hash: &Hash) -> Result<bool, Self::Error> {
+        self.repository.store().has_here(kind, hash)
     }
 
     fn quarantined(&self, kind: Kind, hash: &Hash) -> Result<Option<Vec<u8>>, Self::Error> {
-        if self.store.has_here(hash)? {
+        if self.store.has_here(kind, hash)? {
             self.store.with(kind, hash, |bytes, _| Some(bytes.to_vec()))
         } else {
             Ok(None)
@@ -436,6 +441,6 @@ impl Local for Here<'_> {
     }
 
     fn has_chunk(&self, hash: &Hash) -> Result<bool, Self::Error> {
-        self.store.has_here(hash)
+        self.store.has_here(Kind::Chunk, hash)
     }
 }

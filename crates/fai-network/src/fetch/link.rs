@@ -55,7 +55,7 @@ pub(super) async fn run(
     let read = async {
         while let Some(batch) = answers.recv().await {
             for want in batch {
-                let answer = read_answer(&mut reader, &want.hash).await?;
+                let answer = read_answer(&mut reader, &want).await?;
                 let told = heard.send(Heard::Answer { link, want, answer }).await;
                 if told.is_err() {
                     return Ok(());

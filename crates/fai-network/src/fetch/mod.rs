@@ -18,7 +18,7 @@ mod remote;
 use std::time::Duration;
 
 use fai_core::object::CommitId;
-use fai_core::repo::{Progress, Quarantine, Repository};
+use fai_core::repo::{Progress, Quarantine, Repository, Silent};
 
 pub(crate) use remote::hashes;
 pub use remote::{Remote, refusal};
@@ -46,7 +46,8 @@ pub struct FetchReport {
     pub time: Duration,
 }
 
-/// Fetches `wants` and everything they lead to from `remotes`, all of which serve copies of one repository. Blocks:
+/// Fetches `wants` and everything they lead to from `remotes`, all of which serve copies of one repository, and checks
+/// every file against its content hash. Blocks:
 /// call it on a thread that may, with the handle of the runtime on which `node` runs. What came before an error stays in
 /// quarantine for the next time.
 ///
@@ -61,6 +62,18 @@ pub fn fetch(
     progress: &dyn Progress,
 ) -> Result<(Quarantine, FetchReport), Error> {
     let quarantine = repository.quarantine()?;
-    let report = driver::run(runtime, node, repository, &quarantine, remotes, wants, progress)?;
-    Ok((quarantine, report))
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let result = driver::run(runtime, node, repository, &quarantine, remotes, wants, progress).and_then(|report| {
+        quarantine.check_files(threads, &Silent)?;
+        Ok(report)
+    });
+    match result {
+        Ok(report) => Ok((quarantine, report)),
+        // Objects that contradict each other would do so the next time, too.
+        Err(error @ (Error::Contradiction(_) | Error::Core(fai_core::repo::Error::FalseFile(_)))) => {
+            quarantine.clear()?;
+            Err(error)
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -26,9 +26,14 @@ pub fn of_dial(error: &DialError) -> String {
 fn of_attempt((address, error): &(Multiaddr, TransportError<io::Error>)) -> String {
     let place = address.to_string();
     let place = place.split("/p2p/").next().unwrap_or_default();
+    format!("{place}: {}", of_transport(error))
+}
+
+/// The real cause of a failure to listen or to reach an address.
+pub fn of_transport(error: &TransportError<io::Error>) -> String {
     match error {
-        TransportError::MultiaddrNotSupported(_) => format!("{place}: this kind of address is not supported"),
-        TransportError::Other(error) => format!("{place}: {}", root(error)),
+        TransportError::MultiaddrNotSupported(_) => "this kind of address is not supported".to_owned(),
+        TransportError::Other(error) => root(error),
     }
 }
 

@@ -109,7 +109,7 @@ impl Node {
             let listened = swarm.listen_on(address.clone());
             listened.map_err(|error| Error::Listen {
                 address: address.to_string(),
-                reason: error.to_string(),
+                reason: causes::of_transport(&error),
             })?;
         }
         let (commands, received) = mpsc::channel(16);

@@ -8,8 +8,11 @@ use fai_core::repo::{Error, Repository};
 /// Bytes of commits in one answer, which leaves room for what frames them.
 const COMMITS_BYTES: usize = 900 << 10;
 
-/// Commits looked at for one answer.
+/// Commits in one answer.
 const COMMITS_COUNT: usize = 4096;
+
+/// Ids looked at for one answer, whatever they stand for.
+const COMMITS_LOOKED_AT: usize = 4 * COMMITS_COUNT;
 
 /// Bytes of refs in one answer.
 const REFS_BYTES: usize = 512 << 10;
@@ -19,7 +22,8 @@ pub(super) fn commits(repository: &Repository, want: &[Hash], have: &[Hash]) -> 
     let mut met: HashSet<Hash> = have.iter().copied().collect();
     let mut waiting: VecDeque<Hash> = want.iter().copied().collect();
     let (mut commits, mut bytes) = (Vec::new(), 0);
-    while let Some(hash) = waiting.pop_front() {
+    for _ in 0..COMMITS_LOOKED_AT {
+        let Some(hash) = waiting.pop_front() else { break };
         if !met.insert(hash) {
             continue;
         }
@@ -29,9 +33,6 @@ pub(super) fn commits(repository: &Repository, want: &[Hash], have: &[Hash]) -> 
             Err(Error::Missing { .. }) => continue,
             Err(error) => return Err(error),
         };
-        if Kind::Commit.hash(&raw) != hash {
-            continue;
-        }
         let commit = Commit::decode(&raw).map_err(|source| Error::Invalid {
             kind: Kind::Commit,
             hash,
@@ -61,14 +62,10 @@ pub(super) fn refs(repository: &Repository, after: &str) -> Result<Vec<(String, 
         .collect())
 }
 
-/// Answers to a request for records, up to `room` bytes of them at a time.
-pub(super) fn records(
-    repository: &Repository,
-    hashes: &[Hash],
-    room: usize,
-    mut send: impl FnMut(Vec<u8>, u64) -> bool,
-) -> Result<(), Error> {
-    let (mut out, mut count, mut record) = (Vec::with_capacity(room), 0, Vec::new());
+/// Answers to the first of `hashes`, until `room` bytes are full; how many of them are records, and how many hashes they
+/// answer.
+pub(super) fn records(repository: &Repository, hashes: &[Hash], room: usize) -> Result<(Vec<u8>, u64, usize), Error> {
+    let (mut out, mut count, mut answered, mut record) = (Vec::with_capacity(room), 0, 0, Vec::new());
     for hash in hashes {
         match repository.store().record(hash, &mut record)? {
             Some(_) => {
@@ -77,15 +74,10 @@ pub(super) fn records(
             }
             None => crate::wire::records::write_absent(hash, &mut out),
         }
+        answered += 1;
         if out.len() >= room {
-            let full = std::mem::replace(&mut out, Vec::with_capacity(room));
-            if !send(full, std::mem::take(&mut count)) {
-                return Ok(());
-            }
+            break;
         }
     }
-    if !out.is_empty() {
-        send(out, count);
-    }
-    Ok(())
+    Ok((out, count, answered))
 }

@@ -4,6 +4,7 @@
 //! here allow, however it behaves.
 
 mod answer;
+mod push;
 mod records;
 mod sync;
 
@@ -11,6 +12,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fai_core::Repository;
+use fai_core::object::Time;
 use fai_core::repo::RepositoryId;
 use libp2p::PeerId;
 use tokio::sync::{Semaphore, mpsc};
@@ -37,6 +39,9 @@ pub enum Permission {
 
 /// Says what a peer may do; asked for every stream, so that changes hold at once.
 pub type Permit = Arc<dyn Fn(&PeerId) -> Permission + Send + Sync>;
+
+/// Says what time it is, for the log of operations.
+pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
 
 /// A repository to serve.
 #[derive(Clone)]
@@ -95,17 +100,25 @@ struct Shared {
     readers: Semaphore,
     streams: Mutex<HashMap<PeerId, usize>>,
     happenings: mpsc::Sender<Happening>,
+    clock: Clock,
 }
 
 /// Answers the streams that other peers open, until the node ends. What happens is told to `happenings`, unless nobody
 /// keeps up with it.
-pub async fn serve(node: Node, incoming: IncomingStreams, offers: Vec<Offer>, happenings: mpsc::Sender<Happening>) {
+pub async fn serve(
+    node: Node,
+    incoming: IncomingStreams,
+    offers: Vec<Offer>,
+    happenings: mpsc::Sender<Happening>,
+    clock: Clock,
+) {
     let shared = Arc::new(Shared {
         node,
         offers,
         readers: Semaphore::new(READERS),
         streams: Mutex::default(),
         happenings,
+        clock,
     });
     let IncomingStreams { mut sync, mut records } = incoming;
     loop {
@@ -185,6 +198,10 @@ impl Shared {
             (Some(offer), None) => Ok(offer),
             (found, _) => Err(found.is_some()),
         }
+    }
+
+    fn now(&self) -> Time {
+        (self.clock)()
     }
 
     fn tell(&self, happening: Happening) {

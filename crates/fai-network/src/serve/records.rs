@@ -4,11 +4,10 @@
 use std::io;
 use std::sync::Arc;
 
+use fai_core::object::Hash;
 use libp2p::{PeerId, Stream};
-use tokio::sync::mpsc;
 
-use super::{Happening, Offer, Shared, answer, off_thread};
-use crate::Error;
+use super::{Happening, Offer, Permission, Shared, answer, off_thread};
 use crate::wire::message::Selector;
 use crate::wire::records::{MAX_REQUEST, decode_request, write_answers};
 use crate::wire::{MAX_MESSAGE, frame};
@@ -46,29 +45,42 @@ impl Shared {
             .map_err(|_| wrong("no such repository"))?
             .clone();
         while let Some(request) = frame::read_patiently(stream, MAX_REQUEST).await? {
+            // Asked again for every request, so that taking a right away holds at once.
+            if (offer.permit)(&peer) < Permission::Read {
+                return Err(wrong("no such repository"));
+            }
             let hashes = decode_request(&request).ok_or_else(|| wrong("no request for records"))?;
-            let _turn = self.readers.acquire().await.map_err(io::Error::other)?;
-            let (send, mut pieces) = mpsc::channel::<(Vec<u8>, u64)>(1);
-            let Offer { repository, .. } = &offer;
-            let repository = Arc::clone(repository);
-            let reading = off_thread(move || {
-                answer::records(&repository, &hashes, PIECE, |piece, count| {
-                    send.blocking_send((piece, count)).is_ok()
-                })
-                .map_err(Error::from)
-            });
-            let writing = async {
-                while let Some((piece, count)) = pieces.recv().await {
-                    write_answers(stream, &piece).await?;
-                    *records += count;
-                    *bytes += piece.len() as u64;
-                }
-                frame::flush(stream).await
-            };
-            let (read, written) = futures::future::join(reading, writing).await;
-            written?;
-            read.map_err(io::Error::other)?;
+            let mut rest = hashes;
+            let mut next = Some(self.read_piece(&offer, &mut rest).await?);
+            while let Some((piece, count)) = next {
+                // The next piece is read while this one is taken, and nothing is held for a peer that takes its time.
+                let reading = async {
+                    match rest.is_empty() {
+                        true => Ok(None),
+                        false => self.read_piece(&offer, &mut rest).await.map(Some),
+                    }
+                };
+                let (read, written) = futures::future::join(reading, write_answers(stream, &piece)).await;
+                written?;
+                *records += count;
+                *bytes += piece.len() as u64;
+                next = read?;
+            }
+            frame::flush(stream).await?;
         }
         Ok(())
+    }
+
+    /// Reads answers to the first of `hashes`, about [`PIECE`] bytes of them, and how many are records.
+    async fn read_piece(&self, offer: &Offer, hashes: &mut Vec<Hash>) -> io::Result<(Vec<u8>, u64)> {
+        let _turn = self.readers.acquire().await.map_err(io::Error::other)?;
+        let (repository, asked) = (Arc::clone(&offer.repository), std::mem::take(hashes));
+        let reading = move || {
+            let (piece, count, answered) = answer::records(&repository, &asked, PIECE)?;
+            Ok((piece, count, asked.get(answered..).unwrap_or_default().to_vec()))
+        };
+        let (piece, count, rest) = off_thread(reading).await.map_err(io::Error::other)?;
+        *hashes = rest;
+        Ok((piece, count))
     }
 }

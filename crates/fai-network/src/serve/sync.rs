@@ -8,16 +8,16 @@ use libp2p::{PeerId, Stream};
 use minicbor::bytes::ByteVec;
 
 use super::{Happening, Offer, Permission, Shared, answer, off_thread};
-use crate::Error;
 use crate::wire::message::{Reason, Reply, Request, Selector, Served, VERSION, wire, wire_commit};
 use crate::wire::{MAX_MESSAGE, frame};
+use crate::{Connection, Error};
 
 /// A refusal in the making.
 type Refusal = (Reason, String);
 
 impl Shared {
-    pub(super) async fn talk(&self, peer: PeerId, _connection: ConnectionId, mut stream: Stream) {
-        if let Err(error) = self.converse(peer, &mut stream).await {
+    pub(super) async fn talk(&self, peer: PeerId, connection: ConnectionId, mut stream: Stream) {
+        if let Err(error) = self.converse(peer, connection, &mut stream).await {
             self.tell(Happening::Failed {
                 peer,
                 reason: error.to_string(),
@@ -25,12 +25,20 @@ impl Shared {
         }
     }
 
-    async fn converse(&self, peer: PeerId, stream: &mut Stream) -> std::io::Result<()> {
+    async fn converse(&self, peer: PeerId, connection: ConnectionId, stream: &mut Stream) -> std::io::Result<()> {
         let mut offer: Option<Offer> = None;
         while let Some(bytes) = frame::read_patiently(stream, MAX_MESSAGE).await? {
-            let answered = match minicbor::decode::<Request>(&bytes) {
-                Ok(request) => self.answer(peer, &mut offer, request).await,
-                Err(error) => Err((Reason::Protocol, error.to_string())),
+            let answered = match (minicbor::decode::<Request>(&bytes), &offer) {
+                (Ok(Request::Push { moves }), Some(offer)) => {
+                    let back = Connection {
+                        peer,
+                        id: connection,
+                        address: libp2p::Multiaddr::empty(),
+                    };
+                    self.receive(back, offer, moves, stream).await
+                }
+                (Ok(request), _) => self.answer(peer, &mut offer, request).await,
+                (Err(error), _) => Err((Reason::Protocol, error.to_string())),
             };
             match answered {
                 Ok(reply) => say(stream, &reply).await?,
@@ -116,7 +124,7 @@ impl Shared {
     }
 }
 
-async fn say(stream: &mut Stream, reply: &Reply) -> std::io::Result<()> {
+pub(super) async fn say(stream: &mut Stream, reply: &Reply) -> std::io::Result<()> {
     let bytes = minicbor::to_vec(reply).map_err(std::io::Error::other)?;
     frame::write(stream, &bytes).await
 }

@@ -4,7 +4,8 @@
 //! quarantine is not, so the plan reads such objects again and goes on below them; a transfer that was cut therefore
 //! asks for nothing twice. Memory is bounded: ids of trees and files that were met, and the chunk lists of a few files.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use fai_core::object::{DecodeError, Extent, Hash, Id, Kind, MAX_PATH_LEN, Manifest, Object, Page, Tree, TreeId};
 
@@ -13,6 +14,12 @@ const ENOUGH_EXTENTS: usize = 4 * 8192;
 
 /// When so many chunks have come, those that the store's index knows by now are forgotten.
 const MANY_ARRIVED: usize = 65_536;
+
+/// The longest file that is taken from a peer: 64 TiB, four times what ext4 holds.
+const MAX_FILE: u64 = 1 << 46;
+
+/// Stands for a size that nobody has named.
+const UNKNOWN: u64 = u64::MAX;
 
 /// What a record must be besides what its hash says: what was said of it by the object that led to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,11 +76,11 @@ pub trait Local {
     /// What can go wrong while looking.
     type Error;
 
-    /// True when the repository has the record, and with it everything that it leads to.
+    /// True when the repository has the record, of that kind, and with it everything that it leads to.
     ///
     /// # Errors
     /// When it cannot be told.
-    fn complete(&self, hash: &Hash) -> Result<bool, Self::Error>;
+    fn complete(&self, kind: Kind, hash: &Hash) -> Result<bool, Self::Error>;
 
     /// The raw bytes of an object that lies in quarantine.
     ///
@@ -127,8 +134,8 @@ pub struct Totals {
 /// The plan.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// Trees and files that were met: each is looked at once.
-    met: HashSet<Hash>,
+    /// Objects that were met, and how many bytes of files each stands for: each is looked at once.
+    met: HashMap<Hash, u64>,
     trees: VecDeque<Want>,
     files: VecDeque<Want>,
     /// Lists whose entries are being gone through, the last one first.
@@ -138,6 +145,8 @@ pub struct Plan {
     asked: HashSet<Hash>,
     /// Came, though the store's index may not know them before their pack is sealed.
     arrived: HashSet<Hash>,
+    /// Pages that must be asked for again.
+    given_back: HashSet<Hash>,
     totals: Totals,
 }
 
@@ -151,7 +160,8 @@ struct List {
 impl Plan {
     /// Adds a commit's root tree.
     pub fn add_root(&mut self, tree: TreeId) {
-        if self.met.insert(*tree.hash()) {
+        if let Entry::Vacant(entry) = self.met.entry(*tree.hash()) {
+            entry.insert(UNKNOWN);
             let promise = Promise::Tree { size: None, depth: 0 };
             let hash = *tree.hash();
             self.trees.push_back(Want { hash, promise });
@@ -196,6 +206,13 @@ impl Plan {
                     None => return Ok(None),
                 }
             };
+            // A list may name a page many times: it is gone through once.
+            if let Promise::Page { len, .. } = want.promise
+                && !self.given_back.remove(&want.hash)
+                && !self.meet(&want, len)?
+            {
+                continue;
+            }
             if self.is_missing(&want, local)? {
                 self.asked.insert(want.hash);
                 return Ok(Some(want));
@@ -208,7 +225,7 @@ impl Plan {
         if let Promise::Chunk { len } = want.promise {
             let here = self.asked.contains(&want.hash)
                 || self.arrived.contains(&want.hash)
-                || local.complete(&want.hash).map_err(PlanError::Local)?
+                || local.complete(Kind::Chunk, &want.hash).map_err(PlanError::Local)?
                 || local.has_chunk(&want.hash).map_err(PlanError::Local)?;
             if here {
                 self.totals.reused_chunks += 1;
@@ -216,7 +233,10 @@ impl Plan {
             }
             return Ok(!here);
         }
-        if local.complete(&want.hash).map_err(PlanError::Local)? {
+        if local
+            .complete(want.promise.kind(), &want.hash)
+            .map_err(PlanError::Local)?
+        {
             return Ok(false);
         }
         match local
@@ -227,8 +247,7 @@ impl Plan {
                 self.expand(want, &bytes)?;
                 Ok(false)
             }
-            // A page may stand in a list twice.
-            None => Ok(!self.asked.contains(&want.hash)),
+            None => Ok(true),
         }
     }
 
@@ -250,6 +269,9 @@ impl Plan {
     /// Puts back what a peer did not deliver.
     pub fn give_back(&mut self, want: Want) {
         self.asked.remove(&want.hash);
+        if want.promise.kind() == Kind::Page {
+            self.given_back.insert(want.hash);
+        }
         match want.promise {
             Promise::Tree { .. } => self.trees.push_front(want),
             Promise::File { .. } => self.files.push_front(want),
@@ -273,10 +295,16 @@ impl Plan {
                 if depth > MAX_PATH_LEN / 2 {
                     return Err(contradiction(want, "folders too deep for any path".into()));
                 }
-                self.expand_tree(&tree, depth);
+                self.expand_tree(&tree, depth)?;
             }
             Promise::File { size } => {
                 let manifest = Manifest::decode(raw).map_err(invalid)?;
+                if size > MAX_FILE {
+                    return Err(contradiction(
+                        want,
+                        "it claims to be longer than any file may be".into(),
+                    ));
+                }
                 if manifest.size != size {
                     return Err(contradiction(want, "it has another size than its folder says".into()));
                 }
@@ -300,26 +328,42 @@ impl Plan {
         Ok(())
     }
 
-    fn expand_tree(&mut self, tree: &Tree, depth: usize) {
+    fn expand_tree(&mut self, tree: &Tree, depth: usize) -> Result<(), Contradiction> {
         for entry in tree.entries() {
-            if !self.met.insert(entry.hash) {
-                continue;
-            }
             let (hash, size) = (entry.hash, entry.size);
-            match entry.tree_id() {
-                Some(_) => self.trees.push_back(Want {
-                    hash,
-                    promise: Promise::Tree {
-                        size: Some(size),
-                        depth: depth + 1,
-                    },
-                }),
-                None => self.files.push_back(Want {
-                    hash,
-                    promise: Promise::File { size },
-                }),
+            let promise = match entry.tree_id() {
+                Some(_) => Promise::Tree {
+                    size: Some(size),
+                    depth: depth + 1,
+                },
+                None => Promise::File { size },
+            };
+            let want = Want { hash, promise };
+            if self.meet(&want, size)? {
+                match promise {
+                    Promise::Tree { .. } => self.trees.push_back(want),
+                    _ => self.files.push_back(want),
+                }
             }
         }
+        Ok(())
+    }
+
+    /// True the first time that an object is met. Later the same must be said of it.
+    fn meet(&mut self, want: &Want, size: u64) -> Result<bool, Contradiction> {
+        match self.met.entry(want.hash) {
+            Entry::Vacant(entry) => {
+                entry.insert(size);
+                Ok(true)
+            }
+            Entry::Occupied(entry) if [size, UNKNOWN].contains(entry.get()) => Ok(false),
+            Entry::Occupied(_) => Err(contradiction(want, "two objects name it with different sizes".into())),
+        }
+    }
+
+    /// The objects that were met: trees, files and pages.
+    pub fn met(&self) -> impl Iterator<Item = Hash> {
+        self.met.keys().copied()
     }
 
     fn push_list(&mut self, level: u8, entries: Vec<Extent>) {

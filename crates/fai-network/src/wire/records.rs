@@ -9,6 +9,7 @@ use fai_core::storage::{RecordHeader, max_raw_len};
 use futures::{AsyncRead, AsyncWrite};
 
 use super::{MAX_BATCH, frame};
+use crate::session::plan::{Promise, Want};
 
 /// Stands where a record's magic number would, before the hash of a record that is not there.
 const ABSENT: [u8; 4] = *b"FNON";
@@ -46,12 +47,13 @@ pub fn write_absent(hash: &Hash, out: &mut Vec<u8>) {
     out.extend_from_slice(hash.as_bytes());
 }
 
-/// Reads the answer to the request for `wanted`. Nothing is allocated for a record that was not asked for, and memory
+/// Reads the answer to the request for `want`. Nothing is allocated for a record that was not asked for, and memory
 /// grows only with what really comes.
 ///
 /// # Errors
 /// When the stream is cut or silent, or the answer is to something else.
-pub async fn read_answer(stream: &mut (impl AsyncRead + Unpin), wanted: &Hash) -> io::Result<Answer> {
+pub async fn read_answer(stream: &mut (impl AsyncRead + Unpin), want: &Want) -> io::Result<Answer> {
+    let wanted = &want.hash;
     let wrong = |reason: String| io::Error::new(io::ErrorKind::InvalidData, reason);
     let mut head = vec![0; ABSENT.len() + Hash::LEN];
     frame::fill(stream, &mut head).await?;
@@ -71,7 +73,11 @@ pub async fn read_answer(stream: &mut (impl AsyncRead + Unpin), wanted: &Hash) -
     head.resize(len, 0);
     frame::fill(stream, head.get_mut(had..).unwrap_or_default()).await?;
     let header = RecordHeader::read(&head).map_err(|reason| wrong(format!("no record: {reason}")))?;
-    if header.hash != *wanted || u64::from(header.encoded_len) > max_raw_len(header.kind) {
+    let promised = match want.promise {
+        Promise::Chunk { len } => u64::from(header.raw_len) == len,
+        _ => u64::from(header.raw_len) <= max_raw_len(header.kind),
+    };
+    if header.hash != *wanted || header.kind != want.promise.kind() || !promised {
         return Err(wrong("a record that was not asked for".into()));
     }
     let total = header.encoded_len as usize;

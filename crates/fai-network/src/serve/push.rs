@@ -1,0 +1,203 @@
+//! Receiving a push: this peer fetches from the one that pushes, over the same connection, and then moves its refs.
+//! So a push is checked, resumed and kept out of sight just as a clone is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fai_core::Repository;
+use fai_core::database::Operation;
+use fai_core::object::{CommitId, Time};
+use fai_core::repo::{Error as CoreError, Event, Progress, RefMove, check_ref_name};
+use libp2p::Stream;
+
+use super::{Happening, Offer, Permission, Shared, off_thread};
+use crate::fetch::{Remote, fetch};
+use crate::wire::message::{Move, Reason, Reply, Selector, commit_of};
+use crate::{Connection, Error, Node};
+
+/// How often the pusher hears how far it is.
+const TELL: Duration = Duration::from_secs(1);
+
+/// Most refs in one push.
+const MAX_MOVES: usize = 10_000;
+
+/// A refusal in the making.
+type Refusal = (Reason, String);
+
+impl Shared {
+    /// Carries out a push and says on `stream` how far it is. The last word is the caller's to say.
+    pub(super) async fn receive(
+        &self,
+        connection: Connection,
+        offer: &Offer,
+        moves: Vec<Move>,
+        stream: &mut Stream,
+    ) -> Result<Reply, Refusal> {
+        let peer = connection.peer;
+        if (offer.permit)(&peer) < Permission::Write {
+            let message = format!(
+                "you may not push to {:?} yet; its owner can allow it with: fai access allow {peer} --write",
+                offer.name
+            );
+            return Err((Reason::Forbidden, message));
+        }
+        if moves.is_empty() || moves.len() > MAX_MOVES {
+            return Err((Reason::Protocol, "a push of no refs, or of too many".into()));
+        }
+        let wanted = moves.iter().map(wanted).collect::<Result<Vec<_>, _>>()?;
+        let remote = Remote::open(&self.node, connection, Selector::Only)
+            .await
+            .map_err(failed)?;
+        let received = Arc::new(Received::default());
+        let work = {
+            let (node, repository, received) =
+                (self.node.clone(), Arc::clone(&offer.repository), Arc::clone(&received));
+            let (runtime, time) = (tokio::runtime::Handle::current(), self.now());
+            let command = format!("push from {peer}");
+            off_thread(move || carry_out(&runtime, &node, &repository, remote, &wanted, time, command, &*received))
+        };
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                result = &mut work => {
+                    let refs = result.map_err(failed)?;
+                    self.tell(Happening::Pushed { peer, repository: offer.name.clone(), refs });
+                    return Ok(Reply::Moved);
+                }
+                () = tokio::time::sleep(TELL) => {
+                    let progress = Reply::Progress {
+                        records: received.records.load(Ordering::Relaxed),
+                        bytes: received.bytes.load(Ordering::Relaxed),
+                    };
+                    // A pusher that is gone ends its own transfer; what came is kept for the next time.
+                    super::sync::say(stream, &progress)
+                        .await
+                        .map_err(|error| (Reason::Failed, error.to_string()))?;
+                }
+            }
+        }
+    }
+}
+
+/// A ref to move, checked.
+struct Wanted {
+    moved: RefMove,
+    after: CommitId,
+    force: bool,
+}
+
+fn wanted(moved: &Move) -> Result<Wanted, Refusal> {
+    check_ref_name(&moved.name).map_err(|error| (Reason::Protocol, error.to_string()))?;
+    let after = commit_of(&moved.after);
+    Ok(Wanted {
+        moved: RefMove {
+            name: moved.name.clone(),
+            before: moved.before.as_ref().map(commit_of),
+            after: Some(after),
+        },
+        after,
+        force: moved.force,
+    })
+}
+
+#[expect(clippy::too_many_arguments, reason = "everything a push needs, once")]
+fn carry_out(
+    runtime: &tokio::runtime::Handle,
+    node: &Node,
+    repository: &Repository,
+    remote: Remote,
+    wanted: &[Wanted],
+    time: Time,
+    command: String,
+    progress: &dyn Progress,
+) -> Result<Vec<String>, Error> {
+    let peer = remote.peer();
+    let refuse = |reason, message: String| Error::Refused { peer, reason, message };
+    let refs = repository.refs()?;
+    for Wanted { moved, .. } in wanted {
+        let now = refs
+            .iter()
+            .find(|(name, _)| *name == moved.name)
+            .map(|(_, commit)| *commit);
+        if now != moved.before {
+            let message = format!("{} has moved here meanwhile: pull first", moved.name);
+            return Err(refuse(Reason::NotForward, message));
+        }
+    }
+    let wants: Vec<CommitId> = wanted.iter().map(|wanted| wanted.after).collect();
+    let (quarantine, _) = fetch(runtime, node, repository, vec![remote], &wants, progress)?;
+    for Wanted { moved, after, force } in wanted {
+        if let Some(before) = moved.before
+            && !force
+            && !quarantine.store().is_ancestor(before, *after)?
+        {
+            let message = format!(
+                "{} would lose commits: pull first, or push with --force-with-lease",
+                moved.name
+            );
+            return Err(refuse(Reason::NotForward, message));
+        }
+    }
+    let moves: Vec<RefMove> = wanted.iter().map(|wanted| wanted.moved.clone()).collect();
+    let operation = Operation {
+        time,
+        command,
+        name: String::new(),
+        before: None,
+        after: None,
+    };
+    match repository.accept(quarantine, &moves, &operation, progress) {
+        Err(CoreError::LocalChanges(paths)) => {
+            let shown: Vec<String> = paths.iter().take(5).map(ToString::to_string).collect();
+            let message = format!(
+                "the branch is checked out there, and these files have changes: {}",
+                shown.join(", ")
+            );
+            Err(refuse(Reason::Unclean, message))
+        }
+        Err(CoreError::RefMoved(name)) => Err(refuse(
+            Reason::NotForward,
+            format!("{name} has moved there meanwhile: pull first"),
+        )),
+        other => {
+            other?;
+            Ok(moves.into_iter().map(|moved| moved.name).collect())
+        }
+    }
+}
+
+/// What the pusher is told.
+fn failed(error: Error) -> Refusal {
+    match error {
+        Error::Refused { reason, message, .. } => (reason, message),
+        other => {
+            let mut text = other.to_string();
+            let mut cause = std::error::Error::source(&other);
+            while let Some(inner) = cause {
+                let part = inner.to_string();
+                if !text.contains(&part) {
+                    text = format!("{text}: {part}");
+                }
+                cause = inner.source();
+            }
+            (Reason::Failed, text)
+        }
+    }
+}
+
+/// Counts what comes in.
+#[derive(Debug, Default)]
+struct Received {
+    records: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Progress for Received {
+    fn on(&self, event: Event<'_>) {
+        if let Event::Bytes(bytes) = event {
+            self.records.fetch_add(1, Ordering::Relaxed);
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+}

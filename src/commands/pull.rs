@@ -1,0 +1,139 @@
+//! `fai pull`
+
+use anyhow::Result;
+use fai_core::Repository;
+use fai_core::database::Operation;
+use fai_core::object::CommitId;
+use fai_core::repo::{Error, Head, RefMove};
+use fai_network::fetch::{FetchReport, fetch};
+use serde_json::json;
+
+use super::push::short;
+use crate::context::Context;
+use crate::peers::{DEFAULT_REMOTE, Peers, remote_source};
+use crate::ui::errors::Hinted;
+use crate::ui::format::size;
+use crate::ui::{Bar, Symbol};
+
+/// Take a peer's new commits on the current branch, and its files
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  fai pull\n  fai pull 12D3KooWM9ek9...")]
+pub struct Args {
+    /// A remembered name, a ticket, a peer id or an address
+    #[arg(default_value = DEFAULT_REMOTE)]
+    source: String,
+}
+
+impl Args {
+    pub fn run(self, context: &Context) -> Result<()> {
+        let repository = context.repository()?;
+        let Head::Branch(branch) = repository.head()? else {
+            return Err(Error::Usage("HEAD stands on a commit, not on a branch".into()).into());
+        };
+        let source = remote_source(context, &repository, &self.source)?;
+        let peers = Peers::asking(context)?;
+        let mut remote = peers.remote(&source)?;
+        let refs = peers.runtime.block_on(remote.refs())?;
+        let known = repository.refs()?;
+        let at = |refs: &[(String, CommitId)], name: &str| {
+            refs.iter().find(|(known, _)| known == name).map(|(_, commit)| *commit)
+        };
+        let Some(theirs) = at(&refs, &branch) else {
+            let name = short(&branch).to_owned();
+            return Err(Error::NoSuchBranch { name, at: remote.name }.into());
+        };
+        let ours = at(&known, &branch);
+        let tags: Vec<RefMove> = refs
+            .iter()
+            .filter(|(name, _)| name.starts_with("refs/tags/") && at(&known, name).is_none())
+            .map(|(name, commit)| RefMove {
+                name: name.clone(),
+                before: None,
+                after: Some(*commit),
+            })
+            .collect();
+        let mut wants: Vec<CommitId> = tags.iter().filter_map(|tag| tag.after).collect();
+        wants.push(theirs);
+        let bar = Bar::new(context.out, "Receiving");
+        let (quarantine, report) = fetch(
+            peers.runtime.handle(),
+            &peers.node,
+            &repository,
+            vec![remote],
+            &wants,
+            &bar,
+        )?;
+        drop(bar);
+        let store = quarantine.store();
+        let (behind, ahead) = match ours {
+            Some(ours) => (store.is_ancestor(ours, theirs)?, store.is_ancestor(theirs, ours)?),
+            None => (true, false),
+        };
+        let count = store
+            .commits_between(&ours.into_iter().collect::<Vec<_>>(), theirs)?
+            .len();
+        let mut moves = tags;
+        if behind && !ahead {
+            moves.push(RefMove {
+                name: branch.clone(),
+                before: ours,
+                after: Some(theirs),
+            });
+        }
+        let operation = Operation {
+            time: context.now()?,
+            command: format!("pull: {}", self.source),
+            name: String::new(),
+            before: None,
+            after: None,
+        };
+        // What diverged is kept, too: it need not be fetched again.
+        repository.accept(quarantine, &moves, &operation, &Bar::new(context.out, "Writing"))?;
+        if !behind && !ahead {
+            return Err(diverged(&repository, &branch, ours, theirs, count));
+        }
+        if ahead {
+            context.out.say(Symbol::Done, "Already up to date")?;
+        } else {
+            context.out.say(Symbol::Inbox, format!("Found {count} new commits"))?;
+            let files = format!("Downloaded {} files ({})", report.files, size(report.bytes));
+            context.out.say(Symbol::Done, files)?;
+            context.out.say(Symbol::Done, "Pull complete!")?;
+        }
+        document(context, &branch, if ahead { 0 } else { count }, &report)
+    }
+}
+
+fn document(context: &Context, branch: &str, commits: usize, report: &FetchReport) -> Result<()> {
+    context.out.document(&json!({
+        "branch": short(branch),
+        "commits": commits,
+        "files": report.files,
+        "bytes": report.bytes,
+        "wire_bytes": report.wire_bytes,
+        "chunks": report.chunks,
+        "chunks_reused": report.chunks_reused,
+        "seconds": report.time.as_secs_f64(),
+    }))
+}
+
+fn diverged(
+    repository: &Repository,
+    branch: &str,
+    ours: Option<CommitId>,
+    theirs: CommitId,
+    count: usize,
+) -> anyhow::Error {
+    let ours = ours.and_then(|ours| Some(repository.store().commits_between(&[theirs], ours).ok()?.len()));
+    let error = Error::Diverged {
+        branch: short(branch).to_owned(),
+    };
+    let hint = format!(
+        "{} commits are only here, {count} only there (up to {}); nothing was lost and nothing moved. Look at theirs with \
+         `fai log {}`",
+        ours.unwrap_or_default(),
+        theirs.short(),
+        theirs.short()
+    );
+    Hinted::new(error, hint).into()
+}
