@@ -1,5 +1,7 @@
 //! `fai demo`
 
+mod peers;
+
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use fai_core::Repository;
 use fai_core::object::{Author, ContentHash, Hash, RepoPath};
 use fai_core::repo::{AddOptions, AddReport, CommitRequest, FsckOptions, InitOptions, Version};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::diff;
 use crate::context::Context;
@@ -72,10 +74,10 @@ impl Args {
                 "the {name} came back with other bytes"
             );
         }
-        let rate = rate(2 * bytes, started.elapsed());
+        let checked_out = rate(2 * bytes, started.elapsed());
         out.say(
             Symbol::Done,
-            format!("Checked out both into empty folders, byte for byte the same ({rate})"),
+            format!("Checked out both into empty folders, byte for byte the same ({checked_out})"),
         )?;
         let options = FsckOptions {
             full: true,
@@ -84,6 +86,21 @@ impl Args {
         let checked = repository.fsck(&options, &Bar::new(*out, "Verifying"))?;
         ensure!(checked.ok(), "fsck found problems: {:?}", checked.problems);
         out.say(Symbol::Done, "Verified every stored byte against its BLAKE3 hash")?;
+
+        let clone = folder.path().join("clone");
+        let cloned = peers::clone_over_loopback(folder.path(), &work, &clone)?;
+        ensure!(hash(&clone.join(MODEL))? == tuned, "the clone has other bytes");
+        let number = |field| cloned.get(field).and_then(Value::as_u64).unwrap_or_default();
+        let seconds = cloned.get("seconds").and_then(Value::as_f64).unwrap_or_default();
+        let took = Duration::from_secs_f64(seconds);
+        let text = format!(
+            "Served it, and cloned it with another key over loopback: {} commits, {} as {} on the wire ({})",
+            number("commits"),
+            size(number("bytes")),
+            size(number("wire_bytes")),
+            rate(number("bytes"), took)
+        );
+        out.say(Symbol::Network, text)?;
         out.document(&json!({
             "model_bytes": bytes,
             "versions": [document(&first), document(&second)],
@@ -92,6 +109,7 @@ impl Args {
             "savings": stats.savings(),
             "identical": true,
             "verified": true,
+            "clone": cloned,
         }))
     }
 
@@ -132,7 +150,7 @@ impl Args {
     }
 }
 
-fn document(report: &AddReport) -> serde_json::Value {
+fn document(report: &AddReport) -> Value {
     let file = |file: &fai_core::repo::AddedFile| {
         json!({
             "path": file.path.as_str(), "size": file.size, "chunks": file.chunks,

@@ -33,6 +33,7 @@ impl Args {
         let source = remote_source(context, &repository, &self.source)?;
         let peers = Peers::asking(context)?;
         let mut remote = peers.remote(&source)?;
+        remote.must_be(repository.id()?)?;
         let refs = peers.runtime.block_on(remote.refs())?;
         let known = repository.refs()?;
         let at = |refs: &[(String, CommitId)], name: &str| {

@@ -41,6 +41,9 @@ impl Args {
         let (peers, incoming) = Peers::answering(context)?;
         let mut remote = peers.remote(&source)?;
         let refs = peers.runtime.block_on(remote.refs())?;
+        if !refs.is_empty() {
+            remote.must_be(repository.id()?)?;
+        }
         let before = refs.iter().find(|(name, _)| *name == branch).map(|(_, commit)| *commit);
         if before == Some(commit) {
             context.out.say(Symbol::Done, "Everything is up to date")?;

@@ -81,7 +81,7 @@ impl Args {
                 Some((name, source))
             })
             .collect();
-        if matches!(Config::read(&path), Ok(_)) && all.is_empty() {
+        if all.is_empty() {
             context.out.line("No peers are remembered")?;
         }
         for (name, source) in &all {

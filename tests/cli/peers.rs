@@ -385,6 +385,26 @@ fn two_clones_into_one_folder_leave_a_sound_one() {
 }
 
 #[test]
+fn another_repository_is_not_mixed_in() {
+    let owner = owner();
+    let server = Server::start(&owner, &["--write", "all"]);
+    let other = Sandbox::with(&[("other", b"other")]);
+    other
+        .fails(&["pull", &server.ticket])
+        .is("other_repository", &["repo", &server.peer]);
+    other.fails(&["push", &server.ticket]).is("other_repository", &[]);
+    // An empty one takes what is pushed first.
+    let empty = Sandbox::empty();
+    empty.ok(&["init", "--bare"]);
+    let server = Server::start(&empty, &["--write", "all"]);
+    other.ok(&["push", &server.ticket]);
+    assert_eq!(
+        empty.json(&["log"])["commits"][0]["id"],
+        other.json(&["log"])["commits"][0]["id"]
+    );
+}
+
+#[test]
 fn several_repositories_are_served_by_name() {
     let home = Sandbox::empty();
     for name in ["alpha", "beta"] {

@@ -66,6 +66,14 @@ pub enum Error {
     /// Nobody on this network has been found under that id.
     #[error("peer {0} was not found on this network")]
     NotFound(PeerId),
+    /// The peer's repository is not a copy of this one.
+    #[error("{name:?} at {peer} is another repository, not a copy of this one")]
+    OtherRepository {
+        /// The peer.
+        peer: PeerId,
+        /// The name it has there.
+        name: String,
+    },
     /// The peer refuses.
     #[error("{peer} refuses: {message}")]
     Refused {
@@ -93,13 +101,11 @@ pub enum Error {
         reason: String,
     },
     /// The peer sent wrong bytes.
-    #[error("{peer} sent wrong data for {hash}: {reason}")]
+    #[error("{peer} sent wrong data: {reason}")]
     WrongData {
         /// The peer.
         peer: PeerId,
-        /// What was asked for.
-        hash: Hash,
-        /// What is wrong with what came.
+        /// For what, and what is wrong with it.
         reason: String,
     },
     /// No peer has a record that is needed.
@@ -134,6 +140,7 @@ impl Error {
                 Reason::Protocol => "protocol",
                 Reason::Failed => "peer_failed",
             },
+            Error::OtherRepository { .. } => "other_repository",
             Error::Connection { .. } => "connection",
             Error::Protocol { .. } => "protocol",
             Error::WrongData { .. } | Error::Contradiction(_) => "false_data",

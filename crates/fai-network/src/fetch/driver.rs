@@ -341,8 +341,7 @@ impl Driver<'_> {
                         peer,
                         Error::WrongData {
                             peer,
-                            hash: want.hash,
-                            reason: refusal.to_string(),
+                            reason: format!("{} {}: {refusal}", want.promise.kind().name(), want.hash.short()),
                         },
                     );
                 }

@@ -42,6 +42,13 @@ impl Remote {
             version: VERSION,
             repository,
         };
+        let selected = match &hello {
+            Request::Hello {
+                repository: Selector::Id(id),
+                ..
+            } => Some(*id),
+            _ => None,
+        };
         match exchange(peer, &mut stream, &hello).await? {
             Reply::Welcome {
                 version: VERSION,
@@ -49,8 +56,18 @@ impl Remote {
                 head,
                 may_write,
             } => {
-                if let Some(head) = &head {
-                    check_ref_name(head)?;
+                let protocol = |reason: &str| Error::Protocol {
+                    peer,
+                    reason: reason.to_owned(),
+                };
+                if head
+                    .as_ref()
+                    .is_some_and(|head| !head.starts_with("refs/heads/") || check_ref_name(head).is_err())
+                {
+                    return Err(protocol("its current branch has no valid name"));
+                }
+                if selected.is_some_and(|selected| selected != id) {
+                    return Err(protocol("it talks about another repository than was asked for"));
                 }
                 Ok(Self {
                     connection,
@@ -81,6 +98,20 @@ impl Remote {
         }
     }
 
+    /// Fails unless the peer's repository is a copy of the one with this id.
+    ///
+    /// # Errors
+    /// [`Error::OtherRepository`] when it is another one.
+    pub fn must_be(&self, id: RepositoryId) -> Result<(), Error> {
+        if self.id == id {
+            return Ok(());
+        }
+        Err(Error::OtherRepository {
+            peer: self.peer(),
+            name: self.name.clone(),
+        })
+    }
+
     /// The connection that it goes over.
     pub fn connection(&self) -> &Connection {
         &self.connection
@@ -108,7 +139,9 @@ impl Remote {
             }
             let mut last = after;
             for (name, commit) in found {
-                check_ref_name(&name)?;
+                if check_ref_name(&name).is_err() {
+                    return Err(self.protocol(format!("it has a ref with the name {:?}", tame(&name))));
+                }
                 if name <= last || refs.len() >= MAX_REFS {
                     return Err(self.protocol("refs out of order, or too many".into()));
                 }

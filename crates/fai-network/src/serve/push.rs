@@ -1,6 +1,7 @@
 //! Receiving a push: this peer fetches from the one that pushes, over the same connection, and then moves its refs.
 //! So a push is checked, resumed and kept out of sight just as a clone is.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -44,6 +45,10 @@ impl Shared {
         }
         if moves.is_empty() || moves.len() > MAX_MOVES {
             return Err((Reason::Protocol, "a push of no refs, or of too many".into()));
+        }
+        let names: HashSet<&str> = moves.iter().map(|moved| moved.name.as_str()).collect();
+        if names.len() != moves.len() {
+            return Err((Reason::Protocol, "a push that moves a ref twice".into()));
         }
         let wanted = moves.iter().map(wanted).collect::<Result<Vec<_>, _>>()?;
         let remote = Remote::open(&self.node, connection, Selector::Only)
@@ -115,6 +120,9 @@ fn carry_out(
     let peer = remote.peer();
     let refuse = |reason, message: String| Error::Refused { peer, reason, message };
     let refs = repository.refs()?;
+    if !refs.is_empty() {
+        remote.must_be(repository.id()?)?;
+    }
     for Wanted { moved, .. } in wanted {
         let now = refs
             .iter()

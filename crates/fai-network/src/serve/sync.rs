@@ -139,7 +139,10 @@ fn served(offer: &Offer) -> Served {
 fn not_found(selector: &Selector) -> String {
     match selector {
         Selector::Only => "no repository is served here".to_owned(),
-        Selector::Name(name) => format!("no repository {name:?} is served here"),
+        Selector::Name(name) => {
+            let shown: String = name.chars().take(100).collect();
+            format!("no repository {shown:?} is served here")
+        }
         Selector::Id(_) => "that repository is not served here".to_owned(),
     }
 }

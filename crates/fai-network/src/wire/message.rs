@@ -154,10 +154,10 @@ pub enum Reply {
     /// To [`Request::Push`], now and then while it goes on.
     #[n(4)]
     Progress {
-        /// Records received.
+        /// Chunks received.
         #[n(0)]
         records: u64,
-        /// Their bytes on the wire.
+        /// Their raw bytes.
         #[n(1)]
         bytes: u64,
     },
