@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use fai_core::Repository;
 use fai_core::repo::Config;
-use fai_network::fetch::Remote;
+use fai_network::fetch::{Remote, companions};
 use fai_network::serve::{Permission, Permit};
 use fai_network::{Connection, Error, Identity, IncomingStreams, Multiaddr, Node, NodeOptions, PeerId, Source};
 
@@ -64,6 +64,12 @@ impl Peers {
             Remote::open(&self.node, connection, source.repository.clone()).await
         })?;
         Ok(remote)
+    }
+
+    /// `remote`, and whoever else nearby serves a copy of its repository.
+    pub fn with_companions(&self, remote: Remote) -> Vec<Remote> {
+        let more = self.runtime.block_on(companions(&self.node, &remote));
+        std::iter::once(remote).chain(more).collect()
     }
 
     async fn connect(&self, source: &Source) -> Result<Connection, Error> {

@@ -97,9 +97,9 @@ impl Args {
         let head = remote.head.clone();
         let bar = Bar::new(context.out, "Receiving");
         let again = Remote::open(&peers.node, remote.connection().clone(), origin.repository.clone());
-        let again = peers.runtime.block_on(again)?;
+        let remotes = peers.with_companions(peers.runtime.block_on(again)?);
         let runtime = peers.runtime.handle();
-        let (quarantine, report) = fetch(runtime, &peers.node, repository, vec![again], &wants, &bar)?;
+        let (quarantine, report) = fetch(runtime, &peers.node, repository, remotes, &wants, &bar)?;
         drop(bar);
         let known = repository.refs()?;
         let before = |name: &str| known.iter().find(|(known, _)| known == name).map(|(_, commit)| *commit);

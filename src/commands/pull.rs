@@ -3,7 +3,7 @@
 use anyhow::Result;
 use fai_core::Repository;
 use fai_core::database::Operation;
-use fai_core::object::CommitId;
+use fai_core::object::{CommitId, Id};
 use fai_core::repo::{Error, Head, RefMove};
 use fai_network::fetch::{FetchReport, fetch};
 use serde_json::json;
@@ -55,15 +55,12 @@ impl Args {
             .collect();
         let mut wants: Vec<CommitId> = tags.iter().filter_map(|tag| tag.after).collect();
         wants.push(theirs);
+        let remotes = match repository.store().has(theirs.hash())? {
+            true => vec![remote],
+            false => peers.with_companions(remote),
+        };
         let bar = Bar::new(context.out, "Receiving");
-        let (quarantine, report) = fetch(
-            peers.runtime.handle(),
-            &peers.node,
-            &repository,
-            vec![remote],
-            &wants,
-            &bar,
-        )?;
+        let (quarantine, report) = fetch(peers.runtime.handle(), &peers.node, &repository, remotes, &wants, &bar)?;
         drop(bar);
         let store = quarantine.store();
         let (behind, ahead) = match ours {

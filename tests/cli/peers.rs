@@ -14,7 +14,7 @@ use crate::support::{Sandbox, files_below, text};
 
 /// A peer that serves a sandbox's repository, for as long as this lives.
 struct Server {
-    child: Child,
+    _serving: Serving,
     port: u16,
     address: String,
     peer: String,
@@ -36,19 +36,12 @@ impl Server {
         let port = address.rsplit('/').next().unwrap().parse().unwrap();
         let (peer, ticket) = (text(&event["peer_id"]), text(&event["ticket"]));
         Self {
-            child,
+            _serving: Serving(child),
             port,
             address,
             peer,
             ticket,
         }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -382,6 +375,59 @@ fn two_clones_into_one_folder_leave_a_sound_one() {
     assert!(codes.contains(&Some(0)), "{codes:?}");
     assert_eq!(files_below(&cloner.folder()), files_below(&owner.root()));
     cloner.assert_sound();
+}
+
+/// Whether peers on this machine can find each other: mDNS needs an interface other than loopback.
+fn finds_neighbours() -> bool {
+    let output = Command::new("ip").args(["-o", "link", "show", "up"]).output();
+    output.is_ok_and(|output| {
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.lines()
+            .any(|line| line.contains("MULTICAST") && !line.contains(" lo:"))
+    })
+}
+
+#[test]
+fn a_second_peer_steps_in_for_a_damaged_one() {
+    if !finds_neighbours() {
+        println!("skipped: there is no interface with multicast here");
+        return;
+    }
+    let large = model(5, 12_000_000);
+    let owner = Sandbox::with(&[("model.bin", &large)]);
+    let other = Cloner::new();
+    {
+        let server = Server::start(&owner, &[]);
+        other.clone_from(&server.ticket);
+    }
+    damage(&owner.root());
+    let damaged = Server::start(&owner, &[]);
+    let mut command = other.inside(&["serve", "--port", "0", "--json"]);
+    let mut helper = Serving(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut first = String::new();
+    BufReader::new(helper.0.stdout.take().unwrap())
+        .read_line(&mut first)
+        .unwrap();
+    assert!(first.contains("listening"), "{first}");
+    let cloner = Cloner::new();
+    let (document, warnings) = cloner.sandbox.warned(&["clone", &damaged.ticket, "clone", "--json"]);
+    assert!(document.contains("\"files\": 1"), "{document}");
+    assert!(
+        warnings.contains(&format!("{} sent wrong data", damaged.peer)),
+        "{warnings}"
+    );
+    assert_eq!(files_below(&cloner.folder()), [("model.bin".to_owned(), large)]);
+    cloner.assert_sound();
+}
+
+/// A process that ends with this.
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crossbeam_channel::bounded;
 use parking_lot::ReentrantMutex;
 
 use super::content::FileReader;
@@ -33,6 +34,9 @@ const MOVING: &str = "moving";
 /// chunks so often that no machine would ever read them all.
 const MANY_CHUNKS: u64 = 1 << 22;
 const BYTES_A_CHUNK: u64 = 4096;
+
+/// Chunks of a file that wait to be hashed.
+const READ_AHEAD: usize = 4;
 
 /// A ref that moves, as one of a set that moves together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -232,20 +236,31 @@ impl Quarantine {
         }
     }
 
+    /// Chunks are read and decoded on one thread and hashed in their order on another.
     fn check_file(&self, id: FileId, progress: &dyn Progress) -> Result<(), Error> {
         let reader = FileReader::open(&self.store, id)?;
         let mut hasher = blake3::Hasher::new();
-        let mut room = MANY_CHUNKS + reader.manifest().size / BYTES_A_CHUNK;
-        reader.for_each_chunk(&mut |_, extent| {
-            room = room.checked_sub(1).ok_or(Error::FalseFile(id))?;
-            self.store.with(Kind::Chunk, &extent.hash, |bytes, _| {
-                let fits = bytes.len() as u64 == extent.len;
-                if fits {
-                    hasher.update(bytes);
-                    progress.on(Event::Bytes(extent.len));
-                }
-                if fits { Ok(()) } else { Err(Error::FalseFile(id)) }
-            })?
+        std::thread::scope(|scope| {
+            let (send, chunks) = bounded::<Vec<u8>>(READ_AHEAD);
+            let reader = &reader;
+            let reading = scope.spawn(move || {
+                let mut room = MANY_CHUNKS + reader.manifest().size / BYTES_A_CHUNK;
+                reader.for_each_chunk(&mut |_, extent| {
+                    room = room.checked_sub(1).ok_or(Error::FalseFile(id))?;
+                    let bytes = self.store.with(Kind::Chunk, &extent.hash, |bytes, _| bytes.to_vec())?;
+                    if bytes.len() as u64 != extent.len {
+                        return Err(Error::FalseFile(id));
+                    }
+                    // The other end waits for all of it.
+                    let _ = send.send(bytes);
+                    Ok(())
+                })
+            });
+            for bytes in chunks {
+                hasher.update(&bytes);
+                progress.on(Event::Bytes(bytes.len() as u64));
+            }
+            reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })?;
         let found = ContentHash::from_hash(Hash::from_bytes(*hasher.finalize().as_bytes()));
         if found == reader.manifest().content {

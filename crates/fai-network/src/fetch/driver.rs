@@ -73,6 +73,10 @@ struct Driver<'a> {
     /// Wants that some peer does not have, and who does not.
     absent: HashMap<Hash, HashSet<PeerId>>,
     retry: VecDeque<Want>,
+    /// Asked for, of whomever, and not here yet.
+    pending: HashSet<Hash>,
+    /// Asked for twice, because a link had nothing else to do.
+    doubled: HashSet<Hash>,
     /// Why a peer was given up.
     cause: Option<Error>,
     told: (u64, u64),
@@ -112,6 +116,8 @@ pub(super) fn run(
                 report: FetchReport::default(),
                 absent: HashMap::new(),
                 retry: VecDeque::new(),
+                pending: HashSet::new(),
+                doubled: HashSet::new(),
                 cause: None,
                 told: (0, 0),
             };
@@ -224,11 +230,10 @@ impl Driver<'_> {
         loop {
             self.ask()?;
             self.tell(progress);
-            let under_way = self.links.iter().any(|link| !link.under_way.is_empty());
-            if !under_way {
-                if self.plan.is_done() && self.retry.is_empty() {
-                    return Ok(());
-                }
+            if self.plan.is_done() && self.pending.is_empty() {
+                return Ok(());
+            }
+            if self.links.iter().all(|link| link.under_way.is_empty()) {
                 return Err(self.stuck());
             }
             let Ok(next) = news.recv() else {
@@ -238,15 +243,19 @@ impl Driver<'_> {
         }
     }
 
-    /// Keeps every link busy.
+    /// Keeps every link busy: one batch each by turns, so that little work is shared, too.
     fn ask(&mut self) -> Result<(), Error> {
-        for index in 0..self.links.len() {
-            loop {
-                let batch = self.batch(index)?;
-                let Some(link) = self.links.get_mut(index) else { break };
+        loop {
+            let mut asked = false;
+            for index in 0..self.links.len() {
+                let mut batch = self.batch(index)?;
                 if batch.is_empty() {
-                    break;
+                    batch = self.take_over(index);
                 }
+                let Some(link) = self.links.get_mut(index).filter(|_| !batch.is_empty()) else {
+                    continue;
+                };
+                asked = true;
                 link.bytes += batch.iter().map(weight).sum::<u64>();
                 link.under_way.extend(batch.iter().copied());
                 if let Some(requests) = &link.requests {
@@ -254,8 +263,10 @@ impl Driver<'_> {
                     let _ = requests.send(batch);
                 }
             }
+            if !asked {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// What to ask a link for next.
@@ -284,9 +295,40 @@ impl Driver<'_> {
             };
             room = room.saturating_sub(weight(&want));
             count -= 1;
+            self.pending.insert(want.hash);
             batch.push(want);
         }
         Ok(batch)
+    }
+
+    /// What an idle link can ask for a second time, because another one is slow to bring it.
+    fn take_over(&mut self, index: usize) -> Vec<Want> {
+        let idle = |link: &Link| link.requests.is_some() && link.under_way.is_empty();
+        if !self.links.get(index).is_some_and(idle) {
+            return Vec::new();
+        }
+        let peer = self.links.get(index).map(|link| link.peer);
+        // Another connection to the same peer would be no faster.
+        let others = self.links.iter().filter(|link| Some(link.peer) != peer);
+        let Some(slowest) = others.max_by_key(|link| link.under_way.len()) else {
+            return Vec::new();
+        };
+        // From the end: the beginning is on its way.
+        let late = slowest.under_way.iter().skip(1).rev().take(MAX_BATCH / 2);
+        let lacks = |want: &Want| {
+            let peers = self.absent.get(&want.hash);
+            peers.zip(peer).is_some_and(|(peers, peer)| peers.contains(&peer))
+        };
+        let (mut batch, mut room) = (Vec::new(), BATCH_BYTES);
+        for want in late.filter(|want| !self.doubled.contains(&want.hash) && !lacks(want)) {
+            if room == 0 {
+                break;
+            }
+            room = room.saturating_sub(weight(want));
+            batch.push(*want);
+        }
+        self.doubled.extend(batch.iter().map(|want| want.hash));
+        batch
     }
 
     fn hear(&mut self, news: News, feeder: &mut Feeder<'_>, progress: &dyn Progress) -> Result<(), Error> {
@@ -299,6 +341,10 @@ impl Driver<'_> {
             } => {
                 self.done(link, &want);
                 self.report.wire_bytes += received.header().record_len();
+                if !self.pending.remove(&want.hash) {
+                    // Somebody else was faster.
+                    return Ok(());
+                }
                 if let Promise::Chunk { len } = want.promise {
                     if u64::from(received.header().raw_len) != len {
                         return Err(crate::session::plan::Contradiction {
@@ -323,6 +369,9 @@ impl Driver<'_> {
                 };
                 let peers = self.absent.entry(want.hash).or_default();
                 peers.insert(peer);
+                if !self.pending.contains(&want.hash) {
+                    return Ok(());
+                }
                 let others = self
                     .links
                     .iter()
@@ -336,6 +385,18 @@ impl Driver<'_> {
                 self.retry.push_back(want);
             }
             News::Wrong { link, want, refusal } => {
+                let sender = self.links.get(link).filter(|link| link.requests.is_some());
+                if let Some(peer) = sender.map(|link| link.peer)
+                    && self
+                        .links
+                        .iter()
+                        .any(|link| link.requests.is_some() && link.peer != peer)
+                {
+                    // Others go on, so that no error will name it.
+                    progress.on(Event::Warning(&format!(
+                        "{peer} sent wrong data and is not asked any more"
+                    )));
+                }
                 if let Some(peer) = self.links.get(link).map(|link| link.peer) {
                     self.give_up(
                         peer,
@@ -381,7 +442,11 @@ impl Driver<'_> {
         if let Some(link) = self.links.get_mut(index) {
             link.requests = None;
             link.bytes = 0;
-            self.retry.extend(link.under_way.drain(..));
+            let owed = link
+                .under_way
+                .drain(..)
+                .filter(|want| self.pending.contains(&want.hash));
+            self.retry.extend(owed);
         }
     }
 

@@ -11,6 +11,7 @@
 //! Every channel is short: a slow disk holds the links back instead of filling memory.
 
 mod commits;
+mod companions;
 mod driver;
 mod link;
 mod remote;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use fai_core::object::CommitId;
 use fai_core::repo::{Progress, Quarantine, Repository, Silent};
 
+pub use companions::companions;
 pub(crate) use remote::hashes;
 pub use remote::{Remote, refusal};
 

@@ -1,0 +1,45 @@
+//! More ways to the same repository: a second connection to the peer, and other peers nearby that serve a copy.
+
+use std::time::Duration;
+
+use libp2p::{Multiaddr, PeerId};
+
+use super::Remote;
+use crate::node::Neighbour;
+use crate::source::by_id;
+use crate::{Error, Node};
+
+/// How long a companion may take to answer.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// Most peers that are asked.
+const MOST: usize = 16;
+
+/// Opens what it can within a few seconds; none of them has to answer. Encryption costs a core for each connection, so
+/// that two to one peer are faster than one.
+pub async fn companions(node: &Node, remote: &Remote) -> Vec<Remote> {
+    let again = (remote.peer(), vec![remote.connection().address.clone()]);
+    let neighbours = node.neighbours().borrow().clone();
+    let others = neighbours
+        .into_iter()
+        .filter(|(peer, _)| *peer != remote.peer())
+        .map(|(peer, Neighbour { addresses, .. })| (peer, addresses.into_iter().collect()));
+    let asked = std::iter::once(again).chain(others).take(MOST);
+    let answers = futures::future::join_all(asked.map(|(peer, addresses)| open(node, remote, peer, addresses))).await;
+    answers.into_iter().flatten().collect()
+}
+
+async fn open(node: &Node, remote: &Remote, peer: PeerId, addresses: Vec<Multiaddr>) -> Option<Remote> {
+    let opening = async {
+        let connection = node.dial(Some(peer), addresses).await?;
+        Remote::open(node, connection, by_id(&remote.id)).await
+    };
+    let opened: Result<Remote, Error> = tokio::time::timeout(ANSWER, opening).await.ok()?;
+    match opened {
+        Ok(companion) => Some(companion),
+        Err(error) => {
+            tracing::debug!(%peer, %error, "not a companion");
+            None
+        }
+    }
+}
