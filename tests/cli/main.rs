@@ -24,6 +24,7 @@ mod init;
 mod log;
 mod ls;
 mod mv;
+mod namespaces;
 mod paths;
 mod peers;
 mod racing;
