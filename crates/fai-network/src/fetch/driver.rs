@@ -1,22 +1,23 @@
 //! The driver: asks the links for what the plan wants next, and hands what was checked to the quarantine.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 use fai_core::object::{CommitId, Hash, Id, Kind};
 use fai_core::repo::{Event, Progress, Quarantine, Repository, Store};
-use fai_core::storage::{Checker, Feeder, Received, Refusal};
+use fai_core::storage::Feeder;
 use libp2p::PeerId;
 use tokio::sync::mpsc;
 
+use super::checker::{self, News};
+use super::here::Here;
 use super::link::{self, Heard};
 use super::remote::failed;
 use super::{FetchReport, Remote, commits};
-use crate::session::plan::{Local, Plan, Promise, Want};
+use crate::session::plan::{Plan, Promise, Want};
 use crate::wire::MAX_BATCH;
-use crate::wire::records::Answer;
 use crate::{Error, Node};
 
 /// Bytes that may be under way on one link, by the lengths that were promised.
@@ -30,30 +31,6 @@ const BATCH_BYTES: u64 = 4 << 20;
 
 /// Answers that wait for a checker, and checked records that wait for the driver.
 const QUEUE: usize = 8;
-
-/// What the driver hears.
-enum News {
-    Record {
-        link: usize,
-        want: Want,
-        received: Received,
-        /// Raw bytes of an object, which lead on; chunks lead nowhere.
-        raw: Vec<u8>,
-    },
-    Absent {
-        link: usize,
-        want: Want,
-    },
-    Wrong {
-        link: usize,
-        want: Want,
-        refusal: Refusal,
-    },
-    Ended {
-        link: usize,
-        error: std::io::Error,
-    },
-}
 
 /// A link as the driver sees it.
 struct Link {
@@ -103,7 +80,7 @@ pub(super) fn run(
     std::thread::scope(|scope| {
         for _ in 0..checkers {
             let (heard, news_sender) = (Arc::clone(&heard), news_sender.clone());
-            scope.spawn(move || check(&heard, &news_sender));
+            scope.spawn(move || checker::run(&heard, &news_sender));
         }
         drop(news_sender);
         store.write(1, &|_| (), |feeder| {
@@ -156,46 +133,6 @@ pub(super) fn run(
         time: started.elapsed(),
         ..report
     })
-}
-
-/// Checks answers until there are no more, or nobody listens.
-fn check(heard: &Mutex<mpsc::Receiver<Heard>>, news: &Sender<News>) {
-    let Ok(mut checker) = Checker::new() else { return };
-    loop {
-        let next = heard.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
-        let told = match next {
-            None => return,
-            Some(Heard::Ended { link, error }) => News::Ended { link, error },
-            Some(Heard::Answer {
-                link,
-                want,
-                answer: Answer::Absent,
-            }) => News::Absent { link, want },
-            Some(Heard::Answer {
-                link,
-                want,
-                answer: Answer::Record(header, payload),
-            }) => {
-                let kind = want.promise.kind();
-                match checker.check(&want.hash, header, payload) {
-                    Ok((received, raw)) if header.kind == kind => News::Record {
-                        link,
-                        want,
-                        received,
-                        raw: if kind == Kind::Chunk { Vec::new() } else { raw.to_vec() },
-                    },
-                    Ok(_) => {
-                        let refusal = Refusal::Content(want.hash);
-                        News::Wrong { link, want, refusal }
-                    }
-                    Err(refusal) => News::Wrong { link, want, refusal },
-                }
-            }
-        };
-        if news.send(told).is_err() {
-            return;
-        }
-    }
 }
 
 impl Driver<'_> {
@@ -480,31 +417,5 @@ fn weight(want: &Want) -> u64 {
         Promise::Chunk { len } => len,
         Promise::Page { .. } => 128 << 10,
         Promise::File { .. } | Promise::Tree { .. } => 8 << 10,
-    }
-}
-
-/// The repository and the quarantine over it, as the plan sees them.
-struct Here<'a> {
-    repository: &'a Repository,
-    store: &'a Store,
-}
-
-impl Local for Here<'_> {
-    type Error = fai_core::repo::Error;
-
-    fn complete(&self, kind: Kind, hash: &Hash) -> Result<bool, Self::Error> {
-        self.repository.store().has_here(kind, hash)
-    }
-
-    fn quarantined(&self, kind: Kind, hash: &Hash) -> Result<Option<Vec<u8>>, Self::Error> {
-        if self.store.has_here(kind, hash)? {
-            self.store.with(kind, hash, |bytes, _| Some(bytes.to_vec()))
-        } else {
-            Ok(None)
-        }
-    }
-
-    fn has_chunk(&self, hash: &Hash) -> Result<bool, Self::Error> {
-        self.store.has_here(Kind::Chunk, hash)
     }
 }

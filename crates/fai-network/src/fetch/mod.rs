@@ -10,9 +10,11 @@
 //!
 //! Every channel is short: a slow disk holds the links back instead of filling memory.
 
+mod checker;
 mod commits;
 mod companions;
 mod driver;
+mod here;
 mod link;
 mod remote;
 

@@ -1,0 +1,32 @@
+//! What lies on this side, as the plan asks for it.
+
+use fai_core::object::{Hash, Kind};
+use fai_core::repo::{Repository, Store};
+
+use crate::session::plan::Local;
+
+/// The repository and the quarantine over it, as the plan sees them.
+pub(super) struct Here<'a> {
+    pub repository: &'a Repository,
+    pub store: &'a Store,
+}
+
+impl Local for Here<'_> {
+    type Error = fai_core::repo::Error;
+
+    fn complete(&self, kind: Kind, hash: &Hash) -> Result<bool, Self::Error> {
+        self.repository.store().has_here(kind, hash)
+    }
+
+    fn quarantined(&self, kind: Kind, hash: &Hash) -> Result<Option<Vec<u8>>, Self::Error> {
+        if self.store.has_here(kind, hash)? {
+            self.store.with(kind, hash, |bytes, _| Some(bytes.to_vec()))
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn has_chunk(&self, hash: &Hash) -> Result<bool, Self::Error> {
+        self.store.has_here(Kind::Chunk, hash)
+    }
+}
