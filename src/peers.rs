@@ -7,9 +7,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use fai_core::Repository;
 use fai_core::repo::Config;
-use fai_network::fetch::{Remote, companions};
+use fai_network::fetch::{FetchReport, Remote, companions};
 use fai_network::serve::{Permission, Permit};
 use fai_network::{Connection, Error, Identity, IncomingStreams, Multiaddr, Node, NodeOptions, PeerId, Source};
+
+use serde_json::Value;
 
 use crate::context::Context;
 
@@ -94,6 +96,23 @@ impl Peers {
             _ => Err(Error::NotFound(peer)),
         }
     }
+}
+
+/// What scripts are told of a transfer: the command's `own` fields, and what it came to.
+pub fn transferred(own: impl IntoIterator<Item = (&'static str, Value)>, report: &FetchReport) -> Value {
+    let numbers = [
+        ("commits", report.commits),
+        ("files", report.files),
+        ("bytes", report.bytes),
+        ("wire_bytes", report.wire_bytes),
+        ("chunks", report.chunks),
+        ("chunks_reused", report.chunks_reused),
+    ];
+    let numbers = numbers.into_iter().map(|(name, number)| (name, number.into()));
+    let all = numbers
+        .chain([("seconds", report.time.as_secs_f64().into())])
+        .chain(own);
+    all.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// A runtime for the network: as many threads as there are cores.

@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use fai_core::Repository;
-use fai_core::database::Operation;
 use fai_core::object::CommitId;
 use fai_core::repo::{Config, InitOptions, RefMove};
 use fai_network::fetch::{FetchReport, Remote, fetch};
 use serde_json::json;
 
 use crate::context::Context;
-use crate::peers::{Peers, Place, place};
+use crate::peers::{Peers, Place, place, transferred};
 use crate::ui::format::size;
 use crate::ui::{Bar, Symbol};
 
@@ -38,7 +37,8 @@ impl Args {
             bail!("cloning from a folder does not work yet: serve it with `fai serve`");
         };
         let peers = Peers::asking(context)?;
-        let mut remote = peers.remote(&source)?;
+        let remote = peers.remote(&source)?;
+        let (id, peer) = (remote.id, remote.peer());
         let folder = context
             .folder
             .join(self.folder.clone().unwrap_or_else(|| folder_name(&remote.name)));
@@ -63,25 +63,19 @@ impl Args {
             addresses: vec![remote.connection().address.clone()],
             repository: fai_network::source::by_id(&remote.id),
         };
-        let report = self.fetch(context, &peers, &repository, &mut remote, &origin)?;
+        let report = self.fetch(context, &peers, &repository, remote, &origin)?;
         context
             .out
             .say(Symbol::Done, format!("Downloaded {} commits", report.commits))?;
         let files = format!("Downloaded {} files ({})", report.files, size(report.bytes));
         context.out.say(Symbol::Done, files)?;
         context.out.say(Symbol::Done, "Clone complete!")?;
-        context.out.document(&json!({
-            "directory": repository.directory(),
-            "repository": remote.id.to_string(),
-            "peer_id": remote.peer().to_string(),
-            "commits": report.commits,
-            "files": report.files,
-            "bytes": report.bytes,
-            "wire_bytes": report.wire_bytes,
-            "chunks": report.chunks,
-            "chunks_reused": report.chunks_reused,
-            "seconds": report.time.as_secs_f64(),
-        }))
+        let own = [
+            ("directory", json!(repository.directory())),
+            ("repository", id.to_string().into()),
+            ("peer_id", peer.to_string().into()),
+        ];
+        context.out.document(&transferred(own, &report))
     }
 
     fn fetch(
@@ -89,15 +83,14 @@ impl Args {
         context: &Context,
         peers: &Peers,
         repository: &Repository,
-        remote: &mut Remote,
+        mut remote: Remote,
         origin: &fai_network::Source,
     ) -> Result<FetchReport> {
         let refs = peers.runtime.block_on(remote.refs())?;
         let wants: Vec<CommitId> = refs.iter().map(|(_, commit)| *commit).collect();
         let head = remote.head.clone();
         let bar = Bar::new(context.out, "Receiving");
-        let again = Remote::open(&peers.node, remote.connection().clone(), origin.repository.clone());
-        let remotes = peers.with_companions(peers.runtime.block_on(again)?);
+        let remotes = peers.with_companions(remote);
         let runtime = peers.runtime.handle();
         let (quarantine, report) = fetch(runtime, &peers.node, repository, remotes, &wants, &bar)?;
         drop(bar);
@@ -111,18 +104,18 @@ impl Args {
                 after: Some(commit),
             })
             .collect();
-        let operation = Operation {
-            time: context.now()?,
-            command: format!("clone: {}", self.source),
-            name: String::new(),
-            before: None,
-            after: None,
-        };
+        let command = format!("clone: {}", self.source);
         let branch = head.filter(|head| moves.iter().any(|moved| moved.name == *head));
         if let Some(branch) = branch {
             repository.point_head_at(&branch)?;
         }
-        repository.accept(quarantine, &moves, &operation, &Bar::new(context.out, "Writing"))?;
+        repository.accept(
+            quarantine,
+            &moves,
+            context.now()?,
+            &command,
+            &Bar::new(context.out, "Writing"),
+        )?;
         if let Some(ticket) = origin.to_ticket() {
             Config::change(&repository.config_path(), "remote.origin.source", Some(&ticket))?;
         }

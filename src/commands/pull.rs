@@ -2,15 +2,13 @@
 
 use anyhow::Result;
 use fai_core::Repository;
-use fai_core::database::Operation;
 use fai_core::object::{CommitId, Id};
 use fai_core::repo::{Error, Head, RefMove};
-use fai_network::fetch::{FetchReport, fetch};
-use serde_json::json;
+use fai_network::fetch::fetch;
 
 use super::push::short;
 use crate::context::Context;
-use crate::peers::{DEFAULT_REMOTE, Peers, remote_source};
+use crate::peers::{DEFAULT_REMOTE, Peers, remote_source, transferred};
 use crate::ui::errors::Hinted;
 use crate::ui::format::size;
 use crate::ui::{Bar, Symbol};
@@ -78,15 +76,15 @@ impl Args {
                 after: Some(theirs),
             });
         }
-        let operation = Operation {
-            time: context.now()?,
-            command: format!("pull: {}", self.source),
-            name: String::new(),
-            before: None,
-            after: None,
-        };
+        let command = format!("pull: {}", self.source);
         // What diverged is kept, too: it need not be fetched again.
-        repository.accept(quarantine, &moves, &operation, &Bar::new(context.out, "Writing"))?;
+        repository.accept(
+            quarantine,
+            &moves,
+            context.now()?,
+            &command,
+            &Bar::new(context.out, "Writing"),
+        )?;
         if !behind && !ahead {
             return Err(diverged(&repository, &branch, ours, theirs, count));
         }
@@ -98,21 +96,10 @@ impl Args {
             context.out.say(Symbol::Done, files)?;
             context.out.say(Symbol::Done, "Pull complete!")?;
         }
-        document(context, &branch, if ahead { 0 } else { count }, &report)
+        let count = if ahead { 0 } else { count };
+        let own = [("branch", short(&branch).into()), ("commits", count.into())];
+        context.out.document(&transferred(own, &report))
     }
-}
-
-fn document(context: &Context, branch: &str, commits: usize, report: &FetchReport) -> Result<()> {
-    context.out.document(&json!({
-        "branch": short(branch),
-        "commits": commits,
-        "files": report.files,
-        "bytes": report.bytes,
-        "wire_bytes": report.wire_bytes,
-        "chunks": report.chunks,
-        "chunks_reused": report.chunks_reused,
-        "seconds": report.time.as_secs_f64(),
-    }))
 }
 
 fn diverged(

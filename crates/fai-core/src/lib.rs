@@ -24,9 +24,8 @@
 //!     ..CommitRequest::default()
 //! })?;
 //!
-//! for logged in repository.history(made.id, None)? {
-//!     println!("{} {}", logged.as_ref().unwrap().id.short(), logged.as_ref().unwrap().commit.title());
-//! }
+//! let newest = repository.history(made.id, None)?.next().expect("a commit")?;
+//! assert_eq!(newest.commit.title(), "First");
 //! let entry = repository.file_in(made.id, &RepoPath::parse("notes.txt")?, "HEAD")?;
 //! let text = std::io::read_to_string(repository.open_file(entry.file)?.reader())?;
 //! assert_eq!(text, "a first version\n");

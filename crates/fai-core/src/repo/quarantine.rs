@@ -7,10 +7,8 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::bounded;
 use parking_lot::ReentrantMutex;
@@ -20,8 +18,8 @@ use super::durable::{lock, replace_file};
 use super::progress::{Event, Progress};
 use super::store::{Store, read_sealed};
 use super::{Error, Head, Repository};
-use crate::database::{Database, Operation, Writer};
-use crate::object::{CommitId, ContentHash, FileId, Hash, Id, Kind};
+use crate::database::{Database, Operation};
+use crate::object::{CommitId, ContentHash, FileId, Hash, Id, Kind, Time};
 use crate::storage::{Checker, IndexEntry, SealedPack, list_packs, pack_path, sync_folder};
 
 /// Transfers into one repository at the same time.
@@ -74,6 +72,9 @@ impl Repository {
             let open = File::options().create(true).truncate(false).write(true).open(&path);
             let lock = open.map_err(Error::io("open", &path))?;
             if lock.try_lock().is_ok() {
+                // What was accepted here and not yet moved belongs to the repository, and is not this transfer's.
+                finish_move(&folder, self.store.packs().folder())?;
+                self.store.adopt_orphans()?;
                 let store = self.overlay(&folder)?;
                 return Ok(Quarantine {
                     folder,
@@ -90,7 +91,6 @@ impl Repository {
         let database = Arc::new(ReentrantMutex::new(Database::open(&folder.join("db.sqlite"))?));
         let own = Store::open(&self.directory, Arc::clone(&self.database));
         let store = Store::open(folder, database).over(own);
-        finish_moves(&self.directory, self.store.packs().folder())?;
         // Packs of a transfer that was killed while it moved them are the repository's now.
         let (there, _) = list_packs(&folder.join("objects"))?;
         let index = store.index();
@@ -103,7 +103,7 @@ impl Repository {
     }
 
     /// Makes what is in `quarantine` part of the repository, and moves refs, all of them or none. Where the current
-    /// branch moves, the files of the worktree move with it. The caller has checked that everything the refs lead to is
+    /// branch moves, the files of the worktree move with it. `time` and `command` are for the log of operations. The caller has checked that everything the refs lead to is
     /// there.
     ///
     /// # Errors
@@ -113,7 +113,8 @@ impl Repository {
         &self,
         quarantine: Quarantine,
         moves: &[RefMove],
-        operation: &Operation,
+        time: Time,
+        command: &str,
         progress: &dyn Progress,
     ) -> Result<(), Error> {
         let current = match self.head()? {
@@ -140,12 +141,12 @@ impl Repository {
                 if !writer.move_ref(name, *before, *after)? {
                     return Err(Error::RefMoved(name.clone()));
                 }
-                let (name, before, after) = (name.clone(), *before, *after);
                 writer.log_operation(&Operation {
-                    name,
-                    before,
-                    after,
-                    ..operation.clone()
+                    time,
+                    command: command.to_owned(),
+                    name: name.clone(),
+                    before: *before,
+                    after: *after,
                 })?;
             }
             Ok(())
@@ -163,13 +164,11 @@ impl Repository {
         // From here on a crash is followed by moving the rest: what is half here would look whole.
         replace_file(&quarantine.folder.join(MOVING), b"")?;
         move_packs(&from, to)?;
-        let enter = |pack: &SealedPack, writer: &Writer<'_>| Ok::<_, Error>((pack.name, writer.insert_pack(pack)?));
         let entered = self.database().transaction(|writer| {
-            packs
-                .iter()
-                .map(|pack| enter(pack, writer))
-                .collect::<Result<Vec<_>, _>>()
+            let enter = |pack: &SealedPack| Ok::<_, Error>((pack.name, writer.insert_pack(pack)?));
+            packs.iter().map(enter).collect::<Result<Vec<_>, _>>()
         })?;
+        remove_mark(&quarantine.folder)?;
         // Another transfer may have brought all of a pack meanwhile; one that brings nothing is not entered.
         let known = self.database().packs()?;
         for (name, fresh) in entered {
@@ -195,18 +194,6 @@ impl Quarantine {
     /// What was received, over what the repository has.
     pub fn store(&self) -> &Store {
         &self.store
-    }
-
-    /// Sum of the raw lengths of the chunks that lie here already, and their number.
-    ///
-    /// # Errors
-    /// When the index cannot be read.
-    pub fn held(&self) -> Result<(u64, u64), Error> {
-        let totals = self.store.index().record_totals()?;
-        let chunks = totals.iter().filter(|total| total.kind == Kind::Chunk);
-        Ok(chunks.fold((0, 0), |(count, bytes), total| {
-            (count + total.count, bytes + total.raw_bytes)
-        }))
     }
 
     /// Reads every received file as a whole and compares it with the content hash in its manifest. Chunks are what
@@ -339,18 +326,27 @@ pub(super) fn finish_moves(directory: &Path, objects: &Path) -> Result<(), Error
     let Ok(listing) = fs::read_dir(&all) else { return Ok(()) };
     for entry in listing {
         let folder = entry.map_err(Error::io("list", &all))?.path();
-        if !folder.join(MOVING).exists() {
-            continue;
-        }
         let lock = File::options().write(true).open(folder.join("lock"));
         // A living owner does it by itself.
-        if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
-            move_packs(&folder.join("objects"), objects)?;
-            let mark = folder.join(MOVING);
-            fs::remove_file(&mark).map_err(Error::io("remove", &mark))?;
+        if folder.join(MOVING).exists() && lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+            finish_move(&folder, objects)?;
         }
     }
     Ok(())
+}
+
+/// The same for the quarantine in `folder`, which the caller has locked.
+fn finish_move(folder: &Path, objects: &Path) -> Result<(), Error> {
+    if folder.join(MOVING).exists() {
+        move_packs(&folder.join("objects"), objects)?;
+        remove_mark(folder)?;
+    }
+    Ok(())
+}
+
+fn remove_mark(folder: &Path) -> Result<(), Error> {
+    let mark = folder.join(MOVING);
+    fs::remove_file(&mark).map_err(Error::io("remove", &mark))
 }
 
 fn move_packs(from: &Path, to: &Path) -> Result<(), Error> {

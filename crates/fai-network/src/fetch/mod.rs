@@ -24,8 +24,8 @@ use fai_core::object::CommitId;
 use fai_core::repo::{Progress, Quarantine, Repository, Silent};
 
 pub use companions::companions;
+pub use remote::Remote;
 pub(crate) use remote::hashes;
-pub use remote::{Remote, refusal};
 
 use crate::{Error, Node};
 
@@ -51,8 +51,7 @@ pub struct FetchReport {
 }
 
 /// Fetches `wants` and everything they lead to from `remotes`, all of which serve copies of one repository, and checks
-/// every file against its content hash. Blocks:
-/// call it on a thread that may, with the handle of the runtime on which `node` runs. What came before an error stays in
+/// every file against its content hash. Blocks: call it on a thread that may, with the handle of the runtime on which `node` runs. What came before an error stays in
 /// quarantine for the next time.
 ///
 /// # Errors

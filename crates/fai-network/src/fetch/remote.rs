@@ -7,7 +7,7 @@ use fai_core::repo::{RepositoryId, check_ref_name};
 use libp2p::{PeerId, Stream};
 
 use crate::wire::message::{
-    Move, Reason, Reply, Request, Selector, Served, VERSION, WireHash, commit_of, hash_of, wire_commit,
+    Move, Reply, Request, Selector, Served, VERSION, WireHash, commit_of, hash_of, wire_commit,
 };
 use crate::wire::{MAX_MESSAGE, frame};
 use crate::{Connection, Error, Node};
@@ -261,14 +261,6 @@ fn unexpected(peer: PeerId, reply: &Reply) -> Error {
 /// Text from a peer, as it may be shown: without control characters, and not endless.
 fn tame(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(500).collect()
-}
-
-/// The reason why a peer refuses, if it does.
-pub fn refusal(error: &Error) -> Option<Reason> {
-    match error {
-        Error::Refused { reason, .. } => Some(*reason),
-        _ => None,
-    }
 }
 
 /// Hashes of a message.

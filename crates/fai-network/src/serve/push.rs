@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fai_core::Repository;
-use fai_core::database::Operation;
 use fai_core::object::{CommitId, Time};
 use fai_core::repo::{Error as CoreError, Event, Progress, RefMove, check_ref_name};
 use libp2p::Stream;
@@ -148,14 +147,7 @@ fn carry_out(
         }
     }
     let moves: Vec<RefMove> = wanted.iter().map(|wanted| wanted.moved.clone()).collect();
-    let operation = Operation {
-        time,
-        command,
-        name: String::new(),
-        before: None,
-        after: None,
-    };
-    match repository.accept(quarantine, &moves, &operation, progress) {
+    match repository.accept(quarantine, &moves, time, &command, progress) {
         Err(CoreError::LocalChanges(paths)) => {
             let shown: Vec<String> = paths.iter().take(5).map(ToString::to_string).collect();
             let message = format!(

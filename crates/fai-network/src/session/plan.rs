@@ -145,8 +145,6 @@ pub struct Plan {
     asked: HashSet<Hash>,
     /// Came, though the store's index may not know them before their pack is sealed.
     arrived: HashSet<Hash>,
-    /// Pages that must be asked for again.
-    given_back: HashSet<Hash>,
     totals: Totals,
 }
 
@@ -208,7 +206,6 @@ impl Plan {
             };
             // A list may name a page many times: it is gone through once.
             if let Promise::Page { len, .. } = want.promise
-                && !self.given_back.remove(&want.hash)
                 && !self.meet(&want, len)?
             {
                 continue;
@@ -264,20 +261,6 @@ impl Plan {
     pub fn came(&mut self, want: &Want) {
         self.asked.remove(&want.hash);
         self.arrived.insert(want.hash);
-    }
-
-    /// Puts back what a peer did not deliver.
-    pub fn give_back(&mut self, want: Want) {
-        self.asked.remove(&want.hash);
-        if want.promise.kind() == Kind::Page {
-            self.given_back.insert(want.hash);
-        }
-        match want.promise {
-            Promise::Tree { .. } => self.trees.push_front(want),
-            Promise::File { .. } => self.files.push_front(want),
-            Promise::Page { level, len } => self.push_list(level + 1, vec![Extent { hash: want.hash, len }]),
-            Promise::Chunk { len } => self.push_list(0, vec![Extent { hash: want.hash, len }]),
-        }
     }
 
     /// Goes on below an object.

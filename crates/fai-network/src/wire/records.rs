@@ -5,11 +5,11 @@ use std::io;
 
 use fai_core::codec::Codec;
 use fai_core::object::Hash;
-use fai_core::storage::{RecordHeader, max_raw_len};
+use fai_core::storage::RecordHeader;
 use futures::{AsyncRead, AsyncWrite};
 
 use super::{MAX_BATCH, frame};
-use crate::session::plan::{Promise, Want};
+use crate::session::plan::Want;
 
 /// Stands where a record's magic number would, before the hash of a record that is not there.
 const ABSENT: [u8; 4] = *b"FNON";
@@ -73,11 +73,8 @@ pub async fn read_answer(stream: &mut (impl AsyncRead + Unpin), want: &Want) -> 
     head.resize(len, 0);
     frame::fill(stream, head.get_mut(had..).unwrap_or_default()).await?;
     let header = RecordHeader::read(&head).map_err(|reason| wrong(format!("no record: {reason}")))?;
-    let promised = match want.promise {
-        Promise::Chunk { len } => u64::from(header.raw_len) == len,
-        _ => u64::from(header.raw_len) <= max_raw_len(header.kind),
-    };
-    if header.hash != *wanted || header.kind != want.promise.kind() || !promised {
+    // Its lengths were bounded with its header. Whether they are those that its file promised is the file's affair.
+    if header.hash != *wanted || header.kind != want.promise.kind() {
         return Err(wrong("a record that was not asked for".into()));
     }
     let total = header.encoded_len as usize;
