@@ -3,6 +3,7 @@
 
 mod causes;
 pub mod streams;
+mod tls;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -240,7 +241,7 @@ fn swarm(
         .with_tokio()
         .with_tcp(
             tcp::Config::default().nodelay(true),
-            noise::Config::new,
+            (tls::Upgrade::new, noise::Config::new),
             yamux::Config::default,
         )
         .map_err(|error| setup(&error))?
