@@ -8,31 +8,34 @@ use fai_core::storage::{Checker, Received, Refusal};
 use tokio::sync::mpsc;
 
 use super::link::Heard;
+use super::reconnect::Returned;
 use crate::session::plan::Want;
+use crate::session::schedule::LinkId;
 use crate::wire::records::Answer;
 
 /// What the driver hears.
 pub(super) enum News {
     Record {
-        link: usize,
+        link: LinkId,
         want: Want,
         received: Received,
         /// Raw bytes of an object, which lead on; chunks lead nowhere.
         raw: Vec<u8>,
     },
     Absent {
-        link: usize,
+        link: LinkId,
         want: Want,
     },
     Wrong {
-        link: usize,
+        link: LinkId,
         want: Want,
         refusal: Refusal,
     },
     Ended {
-        link: usize,
+        link: LinkId,
         error: std::io::Error,
     },
+    Returned(Returned),
 }
 
 /// Checks answers until there are no more, or nobody listens.
@@ -43,6 +46,7 @@ pub(super) fn run(heard: &Mutex<mpsc::Receiver<Heard>>, news: &Sender<News>) {
         let told = match next {
             None => return,
             Some(Heard::Ended { link, error }) => News::Ended { link, error },
+            Some(Heard::Returned(returned)) => News::Returned(returned),
             Some(Heard::Answer {
                 link,
                 want,

@@ -1,6 +1,7 @@
-//! The driver: asks the links for what the plan wants next, and hands what was checked to the quarantine.
+//! The driver: asks the links for what the schedule says, hands what was checked to the quarantine, and has lost peers tried
+//! again. What is asked of whom is the schedule's to decide.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -14,49 +15,46 @@ use tokio::sync::mpsc;
 use super::checker::{self, News};
 use super::here::Here;
 use super::link::{self, Heard};
+use super::reconnect::{Returned, Whereabouts, may_pass};
 use super::remote::failed;
 use super::{FetchReport, Remote, commits};
-use crate::session::plan::{Plan, Promise, Want};
-use crate::wire::MAX_BATCH;
-use crate::{Error, Node};
-
-/// Bytes that may be under way on one link, by the lengths that were promised.
-const WINDOW: u64 = 16 << 20;
-
-/// Records that may be under way on one link.
-const WINDOW_RECORDS: usize = 2048;
-
-/// Bytes asked for at once.
-const BATCH_BYTES: u64 = 4 << 20;
+use crate::session::backoff;
+use crate::session::plan::{Contradiction, Plan, Promise, Totals, Want};
+use crate::session::schedule::{LinkId, Outlook, Schedule};
+use crate::{Connection, Error, Node};
 
 /// Answers that wait for a checker, and checked records that wait for the driver.
 const QUEUE: usize = 8;
 
-/// A link as the driver sees it.
-struct Link {
-    peer: PeerId,
-    requests: Option<mpsc::UnboundedSender<Vec<Want>>>,
-    under_way: VecDeque<Want>,
-    bytes: u64,
+/// The network, as the driver reaches it.
+struct Network<'a> {
+    runtime: &'a tokio::runtime::Handle,
+    node: &'a Node,
+    heard: mpsc::Sender<Heard>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 struct Driver<'a> {
-    plan: Plan,
-    links: Vec<Link>,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
+    schedule: Schedule<PeerId>,
+    network: Network<'a>,
+    requests: HashMap<LinkId, mpsc::UnboundedSender<Vec<Want>>>,
+    /// Peers that can be tried again, and how often they were since something came from them.
+    known: HashMap<PeerId, (Whereabouts, u32)>,
     repository: &'a Repository,
     store: &'a Store,
     report: FetchReport,
-    /// Wants that some peer does not have, and who does not.
-    absent: HashMap<Hash, HashSet<PeerId>>,
-    retry: VecDeque<Want>,
-    /// Asked for, of whomever, and not here yet.
-    pending: HashSet<Hash>,
-    /// Asked for twice, because a link had nothing else to do.
-    doubled: HashSet<Hash>,
+    started: Instant,
     /// Why a peer was given up.
     cause: Option<Error>,
     told: (u64, u64),
+}
+
+/// What a transfer came to, and the objects that it met.
+struct Outcome {
+    result: Result<(), Error>,
+    report: FetchReport,
+    totals: Totals,
+    met: HashSet<Hash>,
 }
 
 pub(super) fn run(
@@ -76,7 +74,7 @@ pub(super) fn run(
     let (heard_sender, heard) = mpsc::channel::<Heard>(QUEUE);
     let heard = Arc::new(Mutex::new(heard));
     let (news_sender, news) = bounded::<News>(QUEUE);
-    let (mut outcome, mut met) = (None, HashSet::new());
+    let mut outcome = None;
     std::thread::scope(|scope| {
         for _ in 0..checkers {
             let (heard, news_sender) = (Arc::clone(&heard), news_sender.clone());
@@ -84,97 +82,129 @@ pub(super) fn run(
         }
         drop(news_sender);
         store.write(1, &|_| (), |feeder| {
-            let mut driver = Driver {
-                plan: Plan::default(),
-                links: Vec::new(),
+            let network = Network {
+                runtime,
+                node,
+                heard: heard_sender,
                 tasks: Vec::new(),
+            };
+            outcome = Some(transfer(
+                network,
                 repository,
                 store,
-                report: FetchReport::default(),
-                absent: HashMap::new(),
-                retry: VecDeque::new(),
-                pending: HashSet::new(),
-                doubled: HashSet::new(),
-                cause: None,
-                told: (0, 0),
-            };
-            // What came before an error is kept: the error is taken out of the store's hands.
-            let drive = || -> Result<(), Error> {
-                let (first, plan) = (remotes.first_mut(), &mut driver.plan);
-                let Some(first) = first else { return Ok(()) };
-                let add = |tree| plan.add_root(tree);
-                let commits = commits::fetch(runtime, repository, store, first, wants, feeder, add)?;
-                driver.report.commits = commits.len() as u64;
-                met.extend(commits.iter().map(|id| *id.hash()));
-                for remote in &remotes {
-                    driver.open_link(runtime, node, remote, &heard_sender);
-                }
-                drop(heard_sender);
-                driver.drive(&news, feeder, progress)
-            };
-            let result = drive();
-            // The checkers end when nothing can come any more.
-            driver.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+                &mut remotes,
+                wants,
+                &news,
+                feeder,
+                progress,
+            ));
+            // Nobody listens any more, so the checkers end. What came before an error is kept: the error is taken out
+            // of the store's hands.
             drop(news);
-            met.extend(driver.plan.met());
-            outcome = Some((result, driver.report, driver.plan.totals()));
             Ok(())
         })
     })?;
-    let (result, report, totals) = outcome.unwrap_or((Ok(()), FetchReport::default(), Default::default()));
-    result?;
+    let Some(outcome) = outcome else {
+        return Ok(FetchReport::default());
+    };
+    outcome.result?;
     // What an earlier transfer of something else left may lead to what is not here.
-    quarantine.retain_objects(&met)?;
+    quarantine.retain_objects(&outcome.met)?;
     Ok(FetchReport {
-        files: totals.files,
-        bytes: totals.bytes,
-        chunks_reused: totals.reused_chunks,
-        bytes_reused: totals.reused_bytes,
+        files: outcome.totals.files,
+        bytes: outcome.totals.bytes,
+        chunks_reused: outcome.totals.reused_chunks,
+        bytes_reused: outcome.totals.reused_bytes,
         time: started.elapsed(),
-        ..report
+        ..outcome.report
     })
 }
 
+/// Commits first, then everything that they lead to.
+#[expect(clippy::too_many_arguments, reason = "both sides of a transfer, once")]
+fn transfer(
+    network: Network<'_>,
+    repository: &Repository,
+    store: &Store,
+    remotes: &mut [Remote],
+    wants: &[CommitId],
+    news: &Receiver<News>,
+    feeder: &mut Feeder<'_>,
+    progress: &dyn Progress,
+) -> Outcome {
+    let mut outcome = Outcome {
+        result: Ok(()),
+        report: FetchReport::default(),
+        totals: Totals::default(),
+        met: HashSet::new(),
+    };
+    let Some(first) = remotes.first_mut() else {
+        return outcome;
+    };
+    let mut plan = Plan::default();
+    let add = |tree| plan.add_root(tree);
+    match commits::fetch(network.runtime, repository, store, first, wants, feeder, add) {
+        Ok(commits) => {
+            outcome.report.commits = commits.len() as u64;
+            outcome.met.extend(commits.iter().map(|id| *id.hash()));
+        }
+        Err(error) => {
+            outcome.result = Err(error);
+            return outcome;
+        }
+    }
+    let whereabouts = remotes.iter().filter_map(Whereabouts::of);
+    let mut driver = Driver {
+        schedule: Schedule::new(plan),
+        network,
+        requests: HashMap::new(),
+        known: whereabouts.map(|place| (place.peer, (place, 0))).collect(),
+        repository,
+        store,
+        report: outcome.report,
+        started: Instant::now(),
+        cause: None,
+        told: (0, 0),
+    };
+    for remote in remotes.iter() {
+        driver.open_link(remote.connection(), remote.id.as_bytes());
+    }
+    outcome.result = driver.drive(news, feeder, progress);
+    driver.network.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    outcome.report = driver.report;
+    outcome.totals = driver.schedule.totals();
+    outcome.met.extend(driver.schedule.into_plan().met());
+    outcome
+}
+
 impl Driver<'_> {
-    fn open_link(
-        &mut self,
-        runtime: &tokio::runtime::Handle,
-        node: &Node,
-        remote: &Remote,
-        heard: &mpsc::Sender<Heard>,
-    ) {
+    fn open_link(&mut self, connection: &Connection, repository: &[u8; 32]) {
         let (requests, received) = mpsc::unbounded_channel();
-        let connection = remote.connection();
+        let link = self.schedule.connect(connection.peer);
         let task = link::run(
-            self.links.len(),
-            node.clone(),
+            link,
+            self.network.node.clone(),
             connection.peer,
             connection.id,
-            *remote.id.as_bytes(),
+            *repository,
             received,
-            heard.clone(),
+            self.network.heard.clone(),
         );
-        self.tasks.push(runtime.spawn(task));
-        self.links.push(Link {
-            peer: connection.peer,
-            requests: Some(requests),
-            under_way: VecDeque::new(),
-            bytes: 0,
-        });
+        self.network.tasks.push(self.network.runtime.spawn(task));
+        self.requests.insert(link, requests);
     }
 
     fn drive(&mut self, news: &Receiver<News>, feeder: &mut Feeder<'_>, progress: &dyn Progress) -> Result<(), Error> {
         loop {
             self.ask()?;
             self.tell(progress);
-            if self.plan.is_done() && self.pending.is_empty() {
-                return Ok(());
-            }
-            if self.links.iter().all(|link| link.under_way.is_empty()) {
-                return Err(self.stuck());
+            match self.schedule.outlook() {
+                Outlook::Done => return Ok(()),
+                Outlook::Stuck(lost) => return Err(self.stuck(lost)),
+                Outlook::Going => {}
             }
             let Ok(next) = news.recv() else {
-                return Err(self.stuck());
+                return Err(self.stuck(None));
             };
             self.hear(next, feeder, progress)?;
         }
@@ -182,20 +212,16 @@ impl Driver<'_> {
 
     /// Keeps every link busy: one batch each by turns, so that little work is shared, too.
     fn ask(&mut self) -> Result<(), Error> {
+        let local = Here {
+            repository: self.repository,
+            store: self.store,
+        };
         loop {
             let mut asked = false;
-            for index in 0..self.links.len() {
-                let mut batch = self.batch(index)?;
-                if batch.is_empty() {
-                    batch = self.take_over(index);
-                }
-                let Some(link) = self.links.get_mut(index).filter(|_| !batch.is_empty()) else {
-                    continue;
-                };
-                asked = true;
-                link.bytes += batch.iter().map(weight).sum::<u64>();
-                link.under_way.extend(batch.iter().copied());
-                if let Some(requests) = &link.requests {
+            for link in self.schedule.open_links() {
+                let batch = self.schedule.next(link, &local, self.started.elapsed())?;
+                if let Some(requests) = self.requests.get(&link).filter(|_| !batch.is_empty()) {
+                    asked = true;
                     // A link that has ended says so by itself.
                     let _ = requests.send(batch);
                 }
@@ -206,68 +232,6 @@ impl Driver<'_> {
         }
     }
 
-    /// What to ask a link for next.
-    fn batch(&mut self, index: usize) -> Result<Vec<Want>, Error> {
-        let mut batch = Vec::new();
-        let Some(link) = self.links.get(index).filter(|link| link.requests.is_some()) else {
-            return Ok(batch);
-        };
-        let (peer, mut room) = (link.peer, WINDOW.saturating_sub(link.bytes).min(BATCH_BYTES));
-        let mut count = WINDOW_RECORDS.saturating_sub(link.under_way.len()).min(MAX_BATCH);
-        let local = Here {
-            repository: self.repository,
-            store: self.store,
-        };
-        while room > 0 && count > 0 {
-            let lacks = |want: &Want, absent: &HashMap<Hash, HashSet<PeerId>>| {
-                absent.get(&want.hash).is_some_and(|peers| peers.contains(&peer))
-            };
-            let position = self.retry.iter().position(|want| !lacks(want, &self.absent));
-            let want = match position.and_then(|position| self.retry.remove(position)) {
-                Some(want) => want,
-                None => match self.plan.next(&local)? {
-                    Some(want) => want,
-                    None => break,
-                },
-            };
-            room = room.saturating_sub(weight(&want));
-            count -= 1;
-            self.pending.insert(want.hash);
-            batch.push(want);
-        }
-        Ok(batch)
-    }
-
-    /// What an idle link can ask for a second time, because another one is slow to bring it.
-    fn take_over(&mut self, index: usize) -> Vec<Want> {
-        let idle = |link: &Link| link.requests.is_some() && link.under_way.is_empty();
-        if !self.links.get(index).is_some_and(idle) {
-            return Vec::new();
-        }
-        let peer = self.links.get(index).map(|link| link.peer);
-        // Another connection to the same peer would be no faster.
-        let others = self.links.iter().filter(|link| Some(link.peer) != peer);
-        let Some(slowest) = others.max_by_key(|link| link.under_way.len()) else {
-            return Vec::new();
-        };
-        // From the end: the beginning is on its way.
-        let late = slowest.under_way.iter().skip(1).rev().take(MAX_BATCH / 2);
-        let lacks = |want: &Want| {
-            let peers = self.absent.get(&want.hash);
-            peers.zip(peer).is_some_and(|(peers, peer)| peers.contains(&peer))
-        };
-        let (mut batch, mut room) = (Vec::new(), BATCH_BYTES);
-        for want in late.filter(|want| !self.doubled.contains(&want.hash) && !lacks(want)) {
-            if room == 0 {
-                break;
-            }
-            room = room.saturating_sub(weight(want));
-            batch.push(*want);
-        }
-        self.doubled.extend(batch.iter().map(|want| want.hash));
-        batch
-    }
-
     fn hear(&mut self, news: News, feeder: &mut Feeder<'_>, progress: &dyn Progress) -> Result<(), Error> {
         match news {
             News::Record {
@@ -276,130 +240,106 @@ impl Driver<'_> {
                 received,
                 raw,
             } => {
-                self.done(link, &want);
                 self.report.wire_bytes += received.header().record_len();
-                if !self.pending.remove(&want.hash) {
+                if let Promise::Chunk { len } = want.promise
+                    && u64::from(received.header().raw_len) != len
+                {
+                    let reason = "its file says that it has another length".into();
+                    let (kind, hash) = (Kind::Chunk, want.hash);
+                    return Err(Contradiction { kind, hash, reason }.into());
+                }
+                let chunk = want.promise.kind() == Kind::Chunk;
+                let raw = (!chunk).then_some(raw.as_slice());
+                if !self.schedule.came(link, &want, raw, self.started.elapsed())? {
                     // Somebody else was faster.
                     return Ok(());
                 }
+                if let Some((_, attempts)) = self.schedule.peer(link).and_then(|peer| self.known.get_mut(&peer)) {
+                    *attempts = 0;
+                }
                 if let Promise::Chunk { len } = want.promise {
-                    if u64::from(received.header().raw_len) != len {
-                        return Err(crate::session::plan::Contradiction {
-                            kind: Kind::Chunk,
-                            hash: want.hash,
-                            reason: "its file says that it has another length".into(),
-                        }
-                        .into());
-                    }
                     self.report.chunks += 1;
                     progress.on(Event::Bytes(len));
-                    self.plan.came(&want);
-                } else {
-                    self.plan.arrived(&want, &raw)?;
                 }
                 feeder.received(received).map_err(fai_core::repo::Error::from)?;
             }
             News::Absent { link, want } => {
-                self.done(link, &want);
-                let Some(peer) = self.links.get(link).map(|link| link.peer) else {
-                    return Ok(());
-                };
-                let peers = self.absent.entry(want.hash).or_default();
-                peers.insert(peer);
-                if !self.pending.contains(&want.hash) {
-                    return Ok(());
+                if !self.schedule.is_absent(link, &want) {
+                    return Err(nowhere(&want));
                 }
-                let others = self
-                    .links
-                    .iter()
-                    .any(|link| link.requests.is_some() && !peers.contains(&link.peer));
-                if !others {
-                    return Err(Error::Nowhere {
-                        kind: want.promise.kind().name(),
-                        hash: want.hash,
-                    });
-                }
-                self.retry.push_back(want);
             }
             News::Wrong { link, want, refusal } => {
-                let sender = self.links.get(link).filter(|link| link.requests.is_some());
-                if let Some(peer) = sender.map(|link| link.peer)
-                    && self
-                        .links
-                        .iter()
-                        .any(|link| link.requests.is_some() && link.peer != peer)
-                {
+                let Some(peer) = self.schedule.peer(link).filter(|_| self.schedule.is_open(link)) else {
+                    return Ok(());
+                };
+                self.known.remove(&peer);
+                self.schedule.give_up(peer);
+                self.requests.retain(|link, _| self.schedule.is_open(*link));
+                if self.schedule.peers() > 0 {
                     // Others go on, so that no error will name it.
                     progress.on(Event::Warning(&format!(
                         "{peer} sent wrong data and is not asked any more"
                     )));
                 }
-                if let Some(peer) = self.links.get(link).map(|link| link.peer) {
-                    self.give_up(
-                        peer,
-                        Error::WrongData {
-                            peer,
-                            reason: format!("{} {}: {refusal}", want.promise.kind().name(), want.hash.short()),
-                        },
-                    );
-                }
+                let reason = format!("{} {}: {refusal}", want.promise.kind().name(), want.hash.short());
+                self.cause = Some(Error::WrongData { peer, reason });
             }
             News::Ended { link, error } => {
-                if let Some(peer) = self.links.get(link).map(|link| link.peer) {
-                    self.end(link);
-                    self.cause.get_or_insert_with(|| failed(peer)(error));
+                self.requests.remove(&link);
+                if let Some(peer) = self.schedule.peer(link)
+                    && self.schedule.ended(link) == Some(peer)
+                {
+                    self.lost(peer, failed(peer)(error), progress);
                 }
             }
+            News::Returned(Returned { peer, connection }) => match connection {
+                Ok(connection) => {
+                    if let Some((place, _)) = self.known.get(&peer) {
+                        let repository = *place.repository.as_bytes();
+                        self.open_link(&connection, &repository);
+                    }
+                }
+                Err(error) => self.lost(peer, error, progress),
+            },
         }
         Ok(())
     }
 
-    /// An answer came.
-    fn done(&mut self, link: usize, want: &Want) {
-        if let Some(link) = self.links.get_mut(link)
-            && let Some(position) = link.under_way.iter().position(|other| other.hash == want.hash)
-        {
-            link.under_way.remove(position);
-            link.bytes -= weight(want);
+    /// The last link to a peer ended, or it could not be reached again: it is tried once more, or given up.
+    fn lost(&mut self, peer: PeerId, error: Error, progress: &dyn Progress) {
+        let again = self
+            .known
+            .get_mut(&peer)
+            .filter(|(_, attempts)| may_pass(&error) && *attempts < backoff::TRIES);
+        let Some((place, attempts)) = again else {
+            self.known.remove(&peer);
+            self.schedule.give_up(peer);
+            self.cause.get_or_insert(error);
+            return;
+        };
+        if *attempts == 0 {
+            progress.on(Event::Warning(&format!("{error}; trying again")));
         }
+        let (place, attempt) = (place.clone(), *attempts);
+        *attempts += 1;
+        self.schedule.expect(peer);
+        let (node, heard) = (self.network.node.clone(), self.network.heard.clone());
+        let returning = async move {
+            let connection = place.return_to(&node, attempt).await;
+            let _ = heard.send(Heard::Returned(Returned { peer, connection })).await;
+        };
+        self.network.tasks.push(self.network.runtime.spawn(returning));
     }
 
-    /// Nothing is asked of a peer any more that sent wrong data.
-    fn give_up(&mut self, peer: PeerId, cause: Error) {
-        self.cause = Some(cause);
-        for index in 0..self.links.len() {
-            if self.links.get(index).is_some_and(|link| link.peer == peer) {
-                self.end(index);
-            }
-        }
-    }
-
-    /// What a link still owed is for others.
-    fn end(&mut self, index: usize) {
-        if let Some(link) = self.links.get_mut(index) {
-            link.requests = None;
-            link.bytes = 0;
-            let owed = link
-                .under_way
-                .drain(..)
-                .filter(|want| self.pending.contains(&want.hash));
-            self.retry.extend(owed);
-        }
-    }
-
-    fn stuck(&mut self) -> Error {
-        let lost = self.retry.front().map(|want| Error::Nowhere {
-            kind: want.promise.kind().name(),
-            hash: want.hash,
-        });
+    fn stuck(&mut self, lost: Option<Want>) -> Error {
         self.cause
             .take()
-            .or(lost)
+            .or(lost.as_ref().map(nowhere))
             .unwrap_or_else(|| Error::Setup("the transfer ended before everything was there".into()))
     }
 
     fn tell(&mut self, progress: &dyn Progress) {
-        let totals = self.plan.totals();
+        let totals = self.schedule.totals();
         let known = (totals.files, totals.bytes - totals.reused_bytes);
         if known != self.told {
             self.told = known;
@@ -411,11 +351,9 @@ impl Driver<'_> {
     }
 }
 
-/// What a want counts in the window: objects of unknown length as a few kilobytes.
-fn weight(want: &Want) -> u64 {
-    match want.promise {
-        Promise::Chunk { len } => len,
-        Promise::Page { .. } => 128 << 10,
-        Promise::File { .. } | Promise::Tree { .. } => 8 << 10,
+fn nowhere(want: &Want) -> Error {
+    Error::Nowhere {
+        kind: want.promise.kind().name(),
+        hash: want.hash,
     }
 }

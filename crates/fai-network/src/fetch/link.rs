@@ -7,8 +7,10 @@ use libp2p::swarm::ConnectionId;
 use libp2p::{PeerId, Stream};
 use tokio::sync::mpsc;
 
+use super::reconnect::Returned;
 use crate::Node;
 use crate::session::plan::Want;
+use crate::session::schedule::LinkId;
 use crate::wire::frame;
 use crate::wire::message::{Selector, wire};
 use crate::wire::records::{Answer, encode_request, read_answer};
@@ -17,14 +19,16 @@ use crate::wire::records::{Answer, encode_request, read_answer};
 #[derive(Debug)]
 pub(super) enum Heard {
     /// An answer, unchecked.
-    Answer { link: usize, want: Want, answer: Answer },
+    Answer { link: LinkId, want: Want, answer: Answer },
     /// The stream ended; nothing more will come.
-    Ended { link: usize, error: io::Error },
+    Ended { link: LinkId, error: io::Error },
+    /// A peer whose links had ended was tried again.
+    Returned(Returned),
 }
 
 /// Opens a stream and serves `requests` over it until they end or it fails.
 pub(super) async fn run(
-    link: usize,
+    link: LinkId,
     node: Node,
     peer: PeerId,
     connection: ConnectionId,

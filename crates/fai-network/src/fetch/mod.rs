@@ -16,6 +16,7 @@ mod companions;
 mod driver;
 mod here;
 mod link;
+mod reconnect;
 mod remote;
 
 use std::time::Duration;

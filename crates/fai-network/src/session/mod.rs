@@ -1,3 +1,6 @@
-//! What a transfer does next, without any network: the plan of what is still missing. Tested without I/O.
+//! What a transfer does next, without any network, clock or disk of its own: what is still missing, whom to ask for it, and
+//! when to try a lost peer again. Tested without I/O, in a simulated network.
 
+pub mod backoff;
 pub mod plan;
+pub mod schedule;

@@ -1,0 +1,111 @@
+//! What is to be transferred: a commit's tree with files and chunks of plausible sizes. Chunks are names and lengths only,
+//! for whoever schedules them looks at nothing else.
+
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+
+use fai_core::object::{ContentHash, Extent, FileId, Hash, Id, Kind, Manifest, Object, Tree, TreeEntry, TreeId};
+use fai_network::session::plan::{Local, Want};
+
+/// Random numbers that a seed repeats (splitmix64, Steele, Lea and Flood 2014).
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Evenly from `range`.
+    pub fn within(&mut self, range: std::ops::Range<u64>) -> u64 {
+        range.start + self.next() % (range.end - range.start)
+    }
+
+    pub fn one_in(&mut self, count: u64) -> bool {
+        self.within(0..count) == 0
+    }
+}
+
+/// Everything that the root leads to.
+pub struct World {
+    pub root: TreeId,
+    /// Objects by hash, with their bytes; chunks have none.
+    pub records: HashMap<Hash, Vec<u8>>,
+    pub bytes: u64,
+}
+
+impl World {
+    /// `files` files of up to `chunks` chunks of up to `len` bytes each, some of which stand in several files.
+    pub fn new(dice: &mut Dice, files: u64, chunks: u64, len: u64) -> Self {
+        let (mut records, mut bytes, mut entries) = (HashMap::new(), 0, Vec::new());
+        let mut shared: Vec<Extent> = Vec::new();
+        for file in 0..files {
+            let mut extents = Vec::new();
+            for chunk in 0..dice.within(1..chunks + 1) {
+                let fresh = shared.is_empty() || !dice.one_in(10);
+                let extent = if fresh {
+                    let name = format!("{file}/{chunk}");
+                    Extent {
+                        hash: Kind::Chunk.hash(name.as_bytes()),
+                        len: dice.within(len / 2..len) + 1,
+                    }
+                } else {
+                    shared[dice.within(0..shared.len() as u64) as usize]
+                };
+                if fresh {
+                    bytes += extent.len;
+                    records.insert(extent.hash, Vec::new());
+                    shared.push(extent);
+                }
+                extents.push(extent);
+            }
+            let manifest = Manifest {
+                size: extents.iter().map(|extent| extent.len).sum(),
+                content: ContentHash::from_hash(Kind::Chunk.hash(&file.to_le_bytes())),
+                level: 0,
+                entries: extents,
+            };
+            let encoded = manifest.encode();
+            let id = FileId::from_hash(Kind::Manifest.hash(&encoded));
+            records.insert(*id.hash(), encoded);
+            entries.push(TreeEntry::file(format!("file{file:05}"), id, manifest.size, false));
+        }
+        let tree = Tree::new(entries).unwrap();
+        let root = tree.id();
+        records.insert(*root.hash(), tree.encode());
+        Self { root, records, bytes }
+    }
+}
+
+/// What has come so far; nothing was here before.
+#[derive(Default)]
+pub struct Here {
+    pub chunks: HashSet<Hash>,
+}
+
+impl Local for Here {
+    type Error = Infallible;
+
+    fn complete(&self, _: Kind, _: &Hash) -> Result<bool, Infallible> {
+        Ok(false)
+    }
+
+    fn quarantined(&self, _: Kind, _: &Hash) -> Result<Option<Vec<u8>>, Infallible> {
+        Ok(None)
+    }
+
+    fn has_chunk(&self, hash: &Hash) -> Result<bool, Infallible> {
+        Ok(self.chunks.contains(hash))
+    }
+}
+
+/// Bytes of an answer on the wire.
+pub fn len(want: &Want) -> u64 {
+    use fai_network::session::plan::Promise;
+    match want.promise {
+        Promise::Chunk { len } => len,
+        _ => 4096,
+    }
+}
