@@ -4,6 +4,7 @@
 //! pass in what time it is and who they are.
 
 mod add;
+mod arriving;
 mod checkout;
 mod chunks;
 mod commit;
@@ -46,6 +47,7 @@ use std::sync::Arc;
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 
 pub use add::{AddOptions, AddReport, AddedFile};
+pub use arriving::{Arriving, Prefix, Prefixes};
 pub use checkout::{CheckoutOptions, CheckoutReport};
 pub use chunks::{ChunkInfo, ChunkList};
 pub use commit::{CommitReport, CommitRequest};

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam_channel::bounded;
 use parking_lot::ReentrantMutex;
 
+use super::arriving::{Prefix, Prefixes};
 use super::content::FileReader;
 use super::durable::{lock, replace_file};
 use super::progress::{Event, Progress};
@@ -196,19 +197,19 @@ impl Quarantine {
         &self.store
     }
 
-    /// Reads every received file as a whole and compares it with the content hash in its manifest. Chunks are what
-    /// their ids say by now; this finds a manifest that lists others than those of its content.
+    /// Compares every received file with the content hash in its manifest. Chunks are what their ids say by now; this
+    /// finds a manifest that lists others than those of its content. What was hashed while it came is not read again.
     ///
     /// # Errors
     /// [`Error::FalseFile`] names the first file that is not what it says.
-    pub fn check_files(&self, threads: usize, progress: &dyn Progress) -> Result<u64, Error> {
+    pub fn check_files(&self, threads: usize, hashed: &Prefixes, progress: &dyn Progress) -> Result<u64, Error> {
         let files = self.store.index().records_of_kind(Kind::Manifest)?;
         let (next, failure) = (AtomicUsize::new(0), Mutex::new(None));
         std::thread::scope(|scope| {
             for _ in 0..threads.clamp(1, files.len().max(1)) {
                 scope.spawn(|| {
                     while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        if let Err(error) = self.check_file(FileId::from_hash(*file), progress) {
+                        if let Err(error) = self.check_file(FileId::from_hash(*file), hashed, progress) {
                             let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
                             failure.get_or_insert(error);
                             next.store(files.len(), Ordering::Relaxed);
@@ -224,9 +225,15 @@ impl Quarantine {
     }
 
     /// Chunks are read and decoded on one thread and hashed in their order on another.
-    fn check_file(&self, id: FileId, progress: &dyn Progress) -> Result<(), Error> {
+    fn check_file(&self, id: FileId, hashed: &Prefixes, progress: &dyn Progress) -> Result<(), Error> {
         let reader = FileReader::open(&self.store, id)?;
-        let mut hasher = blake3::Hasher::new();
+        if hashed.is_checked(&id, reader.manifest()) {
+            return Ok(());
+        }
+        let Prefix {
+            chunks: mut known,
+            mut hasher,
+        } = hashed.of(&id).unwrap_or_default();
         std::thread::scope(|scope| {
             let (send, chunks) = bounded::<Vec<u8>>(READ_AHEAD);
             let reader = &reader;
@@ -234,6 +241,10 @@ impl Quarantine {
                 let mut room = MANY_CHUNKS + reader.manifest().size / BYTES_A_CHUNK;
                 reader.for_each_chunk(&mut |_, extent| {
                     room = room.checked_sub(1).ok_or(Error::FalseFile(id))?;
+                    if known > 0 {
+                        known -= 1;
+                        return Ok(());
+                    }
                     let bytes = self.store.with(Kind::Chunk, &extent.hash, |bytes, _| bytes.to_vec())?;
                     if bytes.len() as u64 != extent.len {
                         return Err(Error::FalseFile(id));

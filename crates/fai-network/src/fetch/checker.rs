@@ -7,6 +7,7 @@ use fai_core::object::Kind;
 use fai_core::storage::{Checker, Received, Refusal};
 use tokio::sync::mpsc;
 
+use super::contents::Contents;
 use super::link::Heard;
 use super::reconnect::Returned;
 use crate::session::plan::Want;
@@ -39,7 +40,7 @@ pub(super) enum News {
 }
 
 /// Checks answers until there are no more, or nobody listens.
-pub(super) fn run(heard: &Mutex<mpsc::Receiver<Heard>>, news: &Sender<News>) {
+pub(super) fn run(heard: &Mutex<mpsc::Receiver<Heard>>, news: &Sender<News>, contents: &Contents) {
     let Ok(mut checker) = Checker::new() else { return };
     loop {
         let next = heard.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
@@ -59,12 +60,21 @@ pub(super) fn run(heard: &Mutex<mpsc::Receiver<Heard>>, news: &Sender<News>) {
             }) => {
                 let kind = want.promise.kind();
                 match checker.check(&want.hash, header, payload) {
-                    Ok((received, raw)) if header.kind == kind => News::Record {
-                        link,
-                        want,
-                        received,
-                        raw: if kind == Kind::Chunk { Vec::new() } else { raw.to_vec() },
-                    },
+                    Ok((received, raw)) if header.kind == kind => {
+                        let raw = match kind {
+                            Kind::Chunk => {
+                                contents.chunk(want.hash, &mut checker);
+                                Vec::new()
+                            }
+                            _ => raw.to_vec(),
+                        };
+                        News::Record {
+                            link,
+                            want,
+                            received,
+                            raw,
+                        }
+                    }
                     Ok(_) => {
                         let refusal = Refusal::Content(want.hash);
                         News::Wrong { link, want, refusal }

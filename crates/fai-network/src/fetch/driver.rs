@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded};
-use fai_core::object::{CommitId, Hash, Id, Kind};
-use fai_core::repo::{Event, Progress, Quarantine, Repository, Store};
+use fai_core::object::{CommitId, FileId, Hash, Id, Kind, Manifest, Object};
+use fai_core::repo::{Event, Prefixes, Progress, Quarantine, Repository, Store};
 use fai_core::storage::Feeder;
 use libp2p::PeerId;
 use tokio::sync::mpsc;
 
 use super::checker::{self, News};
+use super::contents::Contents;
 use super::here::Here;
 use super::link::{self, Heard};
 use super::reconnect::{Returned, Whereabouts, may_pass};
@@ -38,6 +39,7 @@ struct Driver<'a> {
     schedule: Schedule<PeerId>,
     network: Network<'a>,
     requests: HashMap<LinkId, mpsc::UnboundedSender<Vec<Want>>>,
+    contents: Contents,
     /// Peers that can be tried again, and how often they were since something came from them.
     known: HashMap<PeerId, (Whereabouts, u32)>,
     repository: &'a Repository,
@@ -65,7 +67,7 @@ pub(super) fn run(
     mut remotes: Vec<Remote>,
     wants: &[CommitId],
     progress: &dyn Progress,
-) -> Result<FetchReport, Error> {
+) -> Result<(FetchReport, Prefixes), Error> {
     let started = Instant::now();
     let store = quarantine.store();
     let checkers = std::thread::available_parallelism()
@@ -74,14 +76,16 @@ pub(super) fn run(
     let (heard_sender, heard) = mpsc::channel::<Heard>(QUEUE);
     let heard = Arc::new(Mutex::new(heard));
     let (news_sender, news) = bounded::<News>(QUEUE);
+    let (contents, listener) = Contents::new();
     let mut outcome = None;
-    std::thread::scope(|scope| {
+    let hashed = std::thread::scope(|scope| {
+        let hashing = scope.spawn(|| listener.run());
         for _ in 0..checkers {
-            let (heard, news_sender) = (Arc::clone(&heard), news_sender.clone());
-            scope.spawn(move || checker::run(&heard, &news_sender));
+            let (heard, news_sender, contents) = (Arc::clone(&heard), news_sender.clone(), contents.clone());
+            scope.spawn(move || checker::run(&heard, &news_sender, &contents));
         }
         drop(news_sender);
-        store.write(1, &|_| (), |feeder| {
+        let written = store.write(1, &|_| (), |feeder| {
             let network = Network {
                 runtime,
                 node,
@@ -90,8 +94,8 @@ pub(super) fn run(
             };
             outcome = Some(transfer(
                 network,
-                repository,
-                store,
+                (repository, store),
+                contents,
                 &mut remotes,
                 wants,
                 &news,
@@ -102,30 +106,33 @@ pub(super) fn run(
             // of the store's hands.
             drop(news);
             Ok(())
-        })
+        });
+        let hashed = hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        written.map(|_| hashed)
     })?;
     let Some(outcome) = outcome else {
-        return Ok(FetchReport::default());
+        return Ok((FetchReport::default(), hashed));
     };
     outcome.result?;
     // What an earlier transfer of something else left may lead to what is not here.
     quarantine.retain_objects(&outcome.met)?;
-    Ok(FetchReport {
+    let report = FetchReport {
         files: outcome.totals.files,
         bytes: outcome.totals.bytes,
         chunks_reused: outcome.totals.reused_chunks,
         bytes_reused: outcome.totals.reused_bytes,
         time: started.elapsed(),
         ..outcome.report
-    })
+    };
+    Ok((report, hashed))
 }
 
 /// Commits first, then everything that they lead to.
 #[expect(clippy::too_many_arguments, reason = "both sides of a transfer, once")]
 fn transfer(
     network: Network<'_>,
-    repository: &Repository,
-    store: &Store,
+    (repository, store): (&Repository, &Store),
+    contents: Contents,
     remotes: &mut [Remote],
     wants: &[CommitId],
     news: &Receiver<News>,
@@ -158,6 +165,7 @@ fn transfer(
         schedule: Schedule::new(plan),
         network,
         requests: HashMap::new(),
+        contents,
         known: whereabouts.map(|place| (place.peer, (place, 0))).collect(),
         repository,
         store,
@@ -248,11 +256,15 @@ impl Driver<'_> {
                     let (kind, hash) = (Kind::Chunk, want.hash);
                     return Err(Contradiction { kind, hash, reason }.into());
                 }
-                let chunk = want.promise.kind() == Kind::Chunk;
-                let raw = (!chunk).then_some(raw.as_slice());
-                if !self.schedule.came(link, &want, raw, self.started.elapsed())? {
+                let object = (want.promise.kind() != Kind::Chunk).then_some(raw.as_slice());
+                if !self.schedule.came(link, &want, object, self.started.elapsed())? {
                     // Somebody else was faster.
                     return Ok(());
+                }
+                if want.promise.kind() == Kind::Manifest
+                    && let Ok(manifest) = Manifest::decode(&raw)
+                {
+                    self.contents.file(FileId::from_hash(want.hash), manifest);
                 }
                 if let Some((_, attempts)) = self.schedule.peer(link).and_then(|peer| self.known.get_mut(&peer)) {
                     *attempts = 0;

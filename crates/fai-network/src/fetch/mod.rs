@@ -3,7 +3,7 @@
 //! ```text
 //! link (a task a stream)     writes requests, reads answers
 //!    | answers, unchecked
-//! checkers (threads)         decode, compare with the hash
+//! checkers (threads)         decode, compare with the hash; hand raw chunks to contents (a thread), which hashes files
 //!    | checked records
 //! driver (one thread)        plans, asks the links, hands records to the quarantine
 //! ```
@@ -13,6 +13,7 @@
 mod checker;
 mod commits;
 mod companions;
+mod contents;
 mod driver;
 mod here;
 mod link;
@@ -67,10 +68,11 @@ pub fn fetch(
 ) -> Result<(Quarantine, FetchReport), Error> {
     let quarantine = repository.quarantine()?;
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let result = driver::run(runtime, node, repository, &quarantine, remotes, wants, progress).and_then(|report| {
-        quarantine.check_files(threads, &Silent)?;
-        Ok(report)
-    });
+    let result =
+        driver::run(runtime, node, repository, &quarantine, remotes, wants, progress).and_then(|(report, hashed)| {
+            quarantine.check_files(threads, &hashed, &Silent)?;
+            Ok(report)
+        });
     match result {
         Ok(report) => Ok((quarantine, report)),
         // Objects that contradict each other would do so the next time, too.
