@@ -147,18 +147,6 @@ pub fn place(context: &Context, repository: Option<&Repository>, text: &str) -> 
     .into())
 }
 
-/// The peer that `text` names for a repository that is there already.
-pub fn remote_source(context: &Context, repository: &Repository, text: &str) -> Result<Source> {
-    match place(context, Some(repository), text)? {
-        Place::Peer(source) => Ok(source),
-        Place::Folder(folder) => Err(Error::BadSource {
-            text: folder.display().to_string(),
-            reason: "a folder cannot be pulled from or pushed to yet: run `fai serve` there".into(),
-        }
-        .into()),
-    }
-}
-
 /// Who may do what, as `.fai/config.toml` says at the moment: `access.read` and `access.write` for everybody,
 /// `access.peers.ID` for single peers. `read` and `write` stand in for the first two.
 pub fn permit(repository: &Repository, read: Option<String>, write: Option<String>) -> Permit {

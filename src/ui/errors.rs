@@ -167,6 +167,9 @@ fn peer_hint(error: &PeerError) -> Option<&'static str> {
             reason: Reason::Several,
             ..
         } => "name one: PEER/NAME",
+        PeerError::Damaged { .. } => {
+            "`fai fsck --full` there names the files that need these bytes; add them again from a good copy"
+        }
         PeerError::Nowhere { .. } => "`fai fsck` there says what is missing",
         _ => return None,
     })

@@ -1,6 +1,7 @@
 //! Sizes, numbers and times as people read them.
 
 use fai_core::object::{Time, Value};
+use fai_network::fetch::FetchReport;
 
 /// `420MB`, `8.7GB`, `12B`: decimal units, one digit behind the point below ten.
 pub fn size(bytes: u64) -> String {
@@ -27,6 +28,18 @@ pub fn size_change(delta: i128) -> String {
         "{sign}{}",
         size(u64::try_from(delta.unsigned_abs()).unwrap_or(u64::MAX))
     )
+}
+
+/// What a transfer cost: `5.1GB had to come, 3.2GB (2,412 chunks) were here already`.
+pub fn traffic(report: &FetchReport) -> String {
+    let came = format!("{} had to come", size(report.wire_bytes));
+    match report.chunks_reused {
+        0 => came,
+        chunks => format!(
+            "{came}, {} ({chunks} chunks) were here already",
+            size(report.bytes_reused)
+        ),
+    }
 }
 
 /// `22.7M`, `7B`, `512`: parameter counts.

@@ -17,6 +17,7 @@ mod completions;
 mod config;
 mod diff;
 mod disturbances;
+mod folders;
 mod global;
 mod ignore_rules;
 mod info;

@@ -16,6 +16,13 @@ pub enum Event<'a> {
     Bytes(u64),
     /// One more file is done.
     FileDone,
+    /// Who brings it, where others do.
+    Peers {
+        /// Peers that something is on its way from.
+        sending: usize,
+        /// Those among them that are reached by way of another peer.
+        relayed: usize,
+    },
     /// Something that the user should know, though work goes on.
     Warning(&'a str),
 }

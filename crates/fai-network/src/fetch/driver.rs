@@ -57,6 +57,7 @@ struct Driver<'a> {
     /// Why a peer was given up.
     cause: Option<Error>,
     told: (u64, u64),
+    told_sending: usize,
 }
 
 pub(super) fn run(
@@ -97,6 +98,7 @@ pub(super) fn run(
                 doubled: HashSet::new(),
                 cause: None,
                 told: (0, 0),
+                told_sending: 0,
             };
             // What came before an error is kept: the error is taken out of the store's hands.
             let drive = || -> Result<(), Error> {
@@ -407,6 +409,12 @@ impl Driver<'_> {
                 files: known.0,
                 bytes: known.1,
             });
+        }
+        let sending = self.links.iter().filter(|link| !link.under_way.is_empty());
+        let sending = sending.map(|link| link.peer).collect::<HashSet<_>>().len();
+        if sending != self.told_sending {
+            self.told_sending = sending;
+            progress.on(Event::Peers { sending, relayed: 0 });
         }
     }
 }

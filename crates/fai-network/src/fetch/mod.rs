@@ -14,6 +14,7 @@ mod checker;
 mod commits;
 mod companions;
 mod driver;
+mod folder;
 mod here;
 mod link;
 mod remote;
@@ -24,6 +25,7 @@ use fai_core::object::CommitId;
 use fai_core::repo::{Progress, Quarantine, Repository, Silent};
 
 pub use companions::companions;
+pub use folder::fetch_from;
 pub use remote::Remote;
 pub(crate) use remote::hashes;
 
@@ -65,8 +67,14 @@ pub fn fetch(
     progress: &dyn Progress,
 ) -> Result<(Quarantine, FetchReport), Error> {
     let quarantine = repository.quarantine()?;
+    let fetched = driver::run(runtime, node, repository, &quarantine, remotes, wants, progress);
+    settle(quarantine, fetched)
+}
+
+/// Checks the files of a transfer whose records have all come.
+fn settle(quarantine: Quarantine, fetched: Result<FetchReport, Error>) -> Result<(Quarantine, FetchReport), Error> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let result = driver::run(runtime, node, repository, &quarantine, remotes, wants, progress).and_then(|report| {
+    let result = fetched.and_then(|report| {
         quarantine.check_files(threads, &Silent)?;
         Ok(report)
     });
