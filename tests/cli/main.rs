@@ -22,6 +22,7 @@ mod global;
 mod ignore_rules;
 mod info;
 mod init;
+mod known_peers;
 mod log;
 mod ls;
 mod mv;
