@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::peers::{Peers, Place, place, transferred};
-use crate::ui::format::{size, traffic};
+use crate::ui::format::{FROM_A_FOLDER, OVER_THE_WIRE, size, traffic};
 use crate::ui::{Bar, Symbol};
 
 /// Copy a repository from a peer or a folder, with its whole history
@@ -48,7 +48,7 @@ impl Args {
             repository: fai_network::source::by_id(&remote.id),
         };
         let report = self.fetch(context, &peers, &repository, remote, &origin)?;
-        done(context, &report, "Downloaded")?;
+        done(context, &report, "Downloaded", OVER_THE_WIRE)?;
         let own = [
             ("directory", json!(repository.directory())),
             ("repository", id.to_string().into()),
@@ -74,7 +74,7 @@ impl Args {
                 .out
                 .warn("the folder's name is no UTF-8: it is not remembered as origin"),
         }
-        done(context, &report, "Copied")?;
+        done(context, &report, "Copied", FROM_A_FOLDER)?;
         let own = [
             ("directory", json!(repository.directory())),
             ("repository", id.to_string().into()),
@@ -163,12 +163,12 @@ impl Args {
     }
 }
 
-fn done(context: &Context, report: &FetchReport, verb: &str) -> Result<()> {
+fn done(context: &Context, report: &FetchReport, verb: &str, how: &str) -> Result<()> {
     let out = &context.out;
     out.say(Symbol::Done, format!("{verb} {} commits", report.commits))?;
     let files = format!("{verb} {} files ({})", report.files, size(report.bytes));
     out.say(Symbol::Done, files)?;
-    out.say(Symbol::Item, traffic(report))?;
+    out.say(Symbol::Item, traffic(report, how))?;
     out.say(Symbol::Done, "Clone complete!")
 }
 

@@ -210,7 +210,13 @@ fn print(context: &Context, found: &[Found], watch: bool) -> Result<()> {
     } in found
     {
         let place = neighbour.addresses.iter().find_map(socket);
-        out.say(Symbol::Item, format!("{peer}{}", details(place, neighbour.round_trip)))?;
+        let silent = if repositories.is_some() {
+            ""
+        } else {
+            ", does not answer"
+        };
+        let details = details(place, neighbour.round_trip);
+        out.say(Symbol::Item, format!("{peer}{details}{silent}"))?;
         for (name, id) in repositories.iter().flatten() {
             out.line(format!("    {name} ({})", id.get(..8).unwrap_or_default()))?;
         }
@@ -268,6 +274,7 @@ fn document(found: &Found, now: &str) -> Value {
         "addresses": found.neighbour.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "round_trip_ms": found.neighbour.round_trip,
         "repositories": repositories.map(|(name, id)| json!({ "name": name, "id": id })).collect::<Vec<_>>(),
+        "answers": found.repositories.is_some(),
         "remembered": false,
         "last_seen": now,
     })

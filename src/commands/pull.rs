@@ -13,7 +13,7 @@ use super::push::short;
 use crate::context::Context;
 use crate::peers::{DEFAULT_REMOTE, Peers, Place, place, transferred};
 use crate::ui::errors::Hinted;
-use crate::ui::format::{size, traffic};
+use crate::ui::format::{FROM_A_FOLDER, OVER_THE_WIRE, size, traffic};
 use crate::ui::{Bar, Symbol};
 
 /// Take the new commits on the current branch, and its files, from a peer or a folder
@@ -56,7 +56,7 @@ impl Args {
         let runtime = peers.runtime.handle();
         let (quarantine, report) = fetch(runtime, &peers.node, &repository, remotes, &wish.commits(), &bar)?;
         drop(bar);
-        self.take_over(context, &repository, wish, quarantine, report)
+        self.take_over(context, &repository, wish, quarantine, (report, OVER_THE_WIRE))
     }
 
     /// Pulls from a folder on this machine.
@@ -67,7 +67,7 @@ impl Args {
         let bar = Bar::new(context.out, "Copying");
         let (quarantine, report) = fetch_from(&source.repository, repository, &wish.commits(), &bar)?;
         drop(bar);
-        self.take_over(context, repository, wish, quarantine, report)
+        self.take_over(context, repository, wish, quarantine, (report, FROM_A_FOLDER))
     }
 
     fn take_over(
@@ -76,7 +76,7 @@ impl Args {
         repository: &Repository,
         wish: Wish,
         quarantine: Quarantine,
-        report: FetchReport,
+        (report, how): (FetchReport, &str),
     ) -> Result<()> {
         let Wish {
             branch,
@@ -118,7 +118,7 @@ impl Args {
             context.out.say(Symbol::Inbox, format!("Found {count} new commits"))?;
             let files = format!("Downloaded {} files ({})", report.files, size(report.bytes));
             context.out.say(Symbol::Done, files)?;
-            context.out.say(Symbol::Item, traffic(&report))?;
+            context.out.say(Symbol::Item, traffic(&report, how))?;
             context.out.say(Symbol::Done, "Pull complete!")?;
         }
         let count = if ahead { 0 } else { count };

@@ -154,7 +154,7 @@ fn peer_hint(error: &PeerError) -> Option<&'static str> {
         PeerError::BadKey(_) => "move it away: a new key, and with it a new peer id, is made at the next use",
         PeerError::BadSource { .. } => {
             "a source is a ticket (fai1...), a peer id (12D3KooW...), an address (/ip4/1.2.3.4/tcp/4001 or 1.2.3.4:4001), \
-             with /NAME where several repositories are served"
+             with /NAME where several repositories are served, or a folder"
         }
         PeerError::Listen { .. } => "choose another one with --port or --listen",
         PeerError::NotFound(_) => {

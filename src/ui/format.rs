@@ -30,9 +30,13 @@ pub fn size_change(delta: i128) -> String {
     )
 }
 
-/// What a transfer cost: `5.1GB had to come, 3.2GB (2,412 chunks) were here already`.
-pub fn traffic(report: &FetchReport) -> String {
-    let came = format!("{} had to come", size(report.wire_bytes));
+/// How bytes came.
+pub const OVER_THE_WIRE: &str = "came over the wire";
+pub const FROM_A_FOLDER: &str = "copied";
+
+/// What a transfer cost: `5.1GB came over the wire, 3.2GB (2412 chunks) were here already`.
+pub fn traffic(report: &FetchReport, how: &str) -> String {
+    let came = format!("{} {how}", size(report.wire_bytes));
     match report.chunks_reused {
         0 => came,
         chunks => format!(

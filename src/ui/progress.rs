@@ -80,6 +80,12 @@ impl Progress for Bar {
         }
         let Some(bar) = &self.bar else { return };
         match event {
+            Event::Checking { files, bytes } => {
+                bar.reset();
+                bar.set_prefix("");
+                bar.set_length(bytes);
+                bar.set_message(self::files("Checking", 0, files));
+            }
             Event::Total { files, bytes } => {
                 bar.set_length(bytes);
                 self.total.store(files, Ordering::Relaxed);

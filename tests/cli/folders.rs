@@ -103,7 +103,11 @@ fn a_bare_folder_takes_pushes_and_gives_them_again() {
         1,
         "it is a copy by now, and takes more"
     );
-    owner.ok(&["clone", "../shared", "../clone"]);
+    let said = owner.ok(&["clone", "../shared", "../clone"]);
+    assert!(
+        said.contains("Copied 4 files (3.0MB)") && said.contains("MB copied"),
+        "{said}"
+    );
     assert_eq!(files_below(&owner.outside().join("clone")), files_below(&owner.root()));
     for folder in ["../shared", "../clone"] {
         assert_sound(&owner, folder);

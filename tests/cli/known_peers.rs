@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, ChildStderr, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -50,6 +51,23 @@ impl Drop for Serving {
     }
 }
 
+/// What a peer says that must not begin to serve.
+#[track_caller]
+fn refused(sandbox: &Sandbox, arguments: &[&str]) -> String {
+    let mut command = sandbox.command(&[&["serve"], arguments].concat());
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut serving = Serving {
+        child,
+        listening: Value::Null,
+    };
+    let started = Instant::now();
+    while serving.child.try_wait().unwrap().is_none() {
+        assert!(started.elapsed() < Duration::from_secs(30), "it serves: {arguments:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    serving.said()
+}
+
 const LOOPBACK: [&str; 2] = ["--listen", "/ip4/127.0.0.1/tcp/0"];
 
 #[test]
@@ -63,7 +81,8 @@ fn a_peer_that_was_met_is_found_again_by_its_id_until_it_is_forgotten() {
     assert_eq!(known.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 
     // Nobody announces an address of loopback: it is the memory that leads there.
-    user.ok(&["clone", &peer, "second"]);
+    let said = user.ok(&["clone", &peer, "second"]);
+    assert!(said.contains(" came over the wire"), "{said}");
     assert_eq!(files_below(&user.path("second")), files_below(&owner.root()));
     let listed = user.json(&["peers"]);
     let found = listed["peers"].as_array().unwrap().iter();
@@ -118,14 +137,14 @@ fn a_port_that_is_taken_is_not_shared() {
     let (owner, other) = (Sandbox::with(&[("a", b"a")]), Sandbox::with(&[("b", b"b")]));
     let serving = Serving::start(&owner, &LOOPBACK);
     let taken = format!("/ip4/127.0.0.1/tcp/{}", serving.port());
-    let problem = other.fails(&["serve", "--listen", &taken]);
-    problem
-        .is("network", &[&taken, "another process listens there"])
-        .hints("--port");
-    let problem = other.fails(&["serve", "--port", &serving.port()]);
-    problem
-        .is("network", &["another process listens there"])
-        .hints("--port");
+    for arguments in [["--listen", &taken], ["--port", &serving.port()]] {
+        let said = refused(&other, &arguments);
+        assert!(said.contains("another process listens there"), "{said}");
+        assert!(
+            said.contains("hint: choose another one with --port or --listen"),
+            "{said}"
+        );
+    }
     drop(serving);
     let again = Serving::start(&other, &["--listen", &taken]);
     assert_eq!(

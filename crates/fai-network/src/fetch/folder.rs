@@ -33,7 +33,7 @@ pub fn fetch_from(
 ) -> Result<(Quarantine, FetchReport), Error> {
     let quarantine = repository.quarantine()?;
     let fetched = run(source, repository, &quarantine, wants, progress);
-    settle(quarantine, fetched)
+    settle(quarantine, fetched, progress)
 }
 
 fn run(

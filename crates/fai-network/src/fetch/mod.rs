@@ -22,7 +22,7 @@ mod remote;
 use std::time::Duration;
 
 use fai_core::object::CommitId;
-use fai_core::repo::{Progress, Quarantine, Repository, Silent};
+use fai_core::repo::{Event, Progress, Quarantine, Repository};
 
 pub use companions::companions;
 pub use folder::fetch_from;
@@ -68,14 +68,20 @@ pub fn fetch(
 ) -> Result<(Quarantine, FetchReport), Error> {
     let quarantine = repository.quarantine()?;
     let fetched = driver::run(runtime, node, repository, &quarantine, remotes, wants, progress);
-    settle(quarantine, fetched)
+    settle(quarantine, fetched, progress)
 }
 
 /// Checks the files of a transfer whose records have all come.
-fn settle(quarantine: Quarantine, fetched: Result<FetchReport, Error>) -> Result<(Quarantine, FetchReport), Error> {
+fn settle(
+    quarantine: Quarantine,
+    fetched: Result<FetchReport, Error>,
+    progress: &dyn Progress,
+) -> Result<(Quarantine, FetchReport), Error> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let result = fetched.and_then(|report| {
-        quarantine.check_files(threads, &Silent)?;
+        let (files, bytes) = (report.files, report.bytes);
+        progress.on(Event::Checking { files, bytes });
+        quarantine.check_files(threads, progress)?;
         Ok(report)
     });
     match result {

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fai_core::Repository;
@@ -150,13 +150,19 @@ fn failed(error: Error) -> Refusal {
 struct Received {
     records: AtomicU64,
     bytes: AtomicU64,
+    all: AtomicBool,
 }
 
 impl Progress for Received {
     fn on(&self, event: Event<'_>) {
-        if let Event::Bytes(bytes) = event {
-            self.records.fetch_add(1, Ordering::Relaxed);
-            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        match event {
+            Event::Bytes(bytes) if !self.all.load(Ordering::Relaxed) => {
+                self.records.fetch_add(1, Ordering::Relaxed);
+                self.bytes.fetch_add(bytes, Ordering::Relaxed);
+            }
+            // What follows is read here and does not come from anywhere.
+            Event::Checking { .. } => self.all.store(true, Ordering::Relaxed),
+            _ => {}
         }
     }
 }
