@@ -105,7 +105,7 @@ fn a_bare_folder_takes_pushes_and_gives_them_again() {
     );
     let said = owner.ok(&["clone", "../shared", "../clone"]);
     assert!(
-        said.contains("Copied 4 files (3.0MB)") && said.contains("MB copied"),
+        said.contains("Copied 4 files (3MB)") && said.contains("MB copied"),
         "{said}"
     );
     assert_eq!(files_below(&owner.outside().join("clone")), files_below(&owner.root()));

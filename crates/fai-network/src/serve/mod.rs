@@ -132,8 +132,7 @@ pub async fn serve(
                 Some((peer, connection, stream)) => if let Some(place) = shared.enter(peer) {
                     let shared = Arc::clone(&shared);
                     tokio::spawn(async move {
-                        let _place = place;
-                        shared.talk(peer, connection, stream).await;
+                        shared.talk(peer, connection, stream, &place.share).await;
                     });
                 },
                 None => return,
