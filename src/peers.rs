@@ -9,11 +9,14 @@ use fai_core::Repository;
 use fai_core::repo::Config;
 use fai_network::fetch::{FetchReport, Remote, companions};
 use fai_network::serve::{Permission, Permit};
-use fai_network::{Connection, Error, Identity, IncomingStreams, Multiaddr, Node, NodeOptions, PeerId, Source};
-
+use fai_network::{
+    Connection, Error, Identity, IncomingStreams, Multiaddr, Node, NodeOptions, PeerId, Protocol, Source,
+};
+use futures::future::{Either, select, select_ok};
 use serde_json::Value;
 
-use crate::context::Context;
+use crate::context::{Context, now};
+use crate::known::{self, Met, Served};
 
 /// The name under which a clone remembers where it came from.
 pub const DEFAULT_REMOTE: &str = "origin";
@@ -21,12 +24,20 @@ pub const DEFAULT_REMOTE: &str = "origin";
 /// How long the local network is searched for a peer.
 const SEARCH: Duration = Duration::from_secs(10);
 
+/// The same for one that is not where it should be.
+const SHORT_SEARCH: Duration = Duration::from_secs(3);
+
+/// Addresses of a peer that was met before which are tried at the same time.
+const KNOWN_ADDRESSES: usize = 4;
+
 /// A peer that runs as long as one command.
 pub struct Peers {
     /// Where the network runs.
     pub runtime: tokio::runtime::Runtime,
     /// This peer.
     pub node: Node,
+    /// The user's own folder, where peers are remembered.
+    home: PathBuf,
 }
 
 /// What the user names: a peer, or a repository on this machine.
@@ -46,7 +57,8 @@ impl Peers {
 
     /// The same, with the streams that a peer opens over a connection from here.
     pub fn answering(context: &Context) -> Result<(Self, IncomingStreams)> {
-        let identity = Identity::load_or_create(&context.home()?)?;
+        let home = context.home()?;
+        let identity = Identity::load_or_create(&home)?;
         let runtime = runtime()?;
         let options = NodeOptions {
             listen: Vec::new(),
@@ -56,7 +68,7 @@ impl Peers {
             let _entered = runtime.enter();
             Node::start(&identity, options)?
         };
-        Ok((Self { runtime, node }, incoming))
+        Ok((Self { runtime, node, home }, incoming))
     }
 
     /// Connects to whoever `source` names, and begins to talk about the repository it names.
@@ -65,6 +77,7 @@ impl Peers {
             let connection = self.connect(source).await?;
             Remote::open(&self.node, connection, source.repository.clone()).await
         })?;
+        self.remember(&remote);
         Ok(remote)
     }
 
@@ -75,20 +88,75 @@ impl Peers {
     }
 
     async fn connect(&self, source: &Source) -> Result<Connection, Error> {
-        match source.peer {
-            Some(peer) if source.addresses.is_empty() => {
-                let addresses = self.search(peer).await?;
-                self.node.dial(Some(peer), addresses).await
-            }
-            peer => self.node.dial(peer, source.addresses.clone()).await,
+        let Some(peer) = source.peer else {
+            return self.node.dial(None, source.addresses.clone()).await;
+        };
+        if source.addresses.is_empty() {
+            return self.find(peer, SEARCH).await;
+        }
+        match self.node.dial(Some(peer), source.addresses.clone()).await {
+            // Addresses change: it may be elsewhere by now.
+            Err(error @ Error::Unreachable { .. }) => self.find(peer, SHORT_SEARCH).await.map_err(|_| error),
+            other => other,
         }
     }
 
+    /// Connects to a peer where it was met before, or where it is found on the local network: whichever answers first.
+    async fn find(&self, peer: PeerId, patience: Duration) -> Result<Connection, Error> {
+        let nearby = async {
+            let addresses = self.search(peer, patience).await?;
+            self.node.dial(Some(peer), addresses).await
+        };
+        let before = known::addresses(&self.home, &peer);
+        let dials = before.into_iter().take(KNOWN_ADDRESSES);
+        let dials: Vec<_> = dials
+            .map(|address| Box::pin(self.node.dial(Some(peer), vec![address])))
+            .collect();
+        if dials.is_empty() {
+            return nearby.await;
+        }
+        let nowhere = |_| Error::Unreachable {
+            peer: peer.to_string(),
+            reason: "it is neither on this network nor where it was met before".into(),
+        };
+        let (before, nearby) = (std::pin::pin!(select_ok(dials)), std::pin::pin!(nearby));
+        match select(before, nearby).await {
+            Either::Left((Ok((connection, _)), _)) | Either::Right((Ok(connection), _)) => Ok(connection),
+            Either::Left((Err(_), nearby)) => nearby.await.map_err(nowhere),
+            Either::Right((Err(_), before)) => before.await.map(|(connection, _)| connection).map_err(nowhere),
+        }
+    }
+
+    /// Takes note of a peer that was met, and of the repository that it serves.
+    fn remember(&self, remote: &Remote) {
+        let (peer, mut address) = (remote.peer(), remote.connection().address.clone());
+        if matches!(address.iter().last(), Some(Protocol::P2p(_))) {
+            address.pop();
+        }
+        let round_trip_ms = self
+            .node
+            .neighbours()
+            .borrow()
+            .get(&peer)
+            .and_then(|known| known.round_trip);
+        let met = Met {
+            peer_id: peer.to_string(),
+            addresses: vec![address.to_string()],
+            repositories: vec![Served {
+                name: remote.name.clone(),
+                id: remote.id.to_string(),
+            }],
+            round_trip_ms,
+            last_seen: now().map(|time| time.seconds).unwrap_or_default(),
+        };
+        known::remember(&self.home, vec![met]);
+    }
+
     /// Waits until the peer is met on the local network.
-    async fn search(&self, peer: PeerId) -> Result<Vec<Multiaddr>, Error> {
+    async fn search(&self, peer: PeerId, patience: Duration) -> Result<Vec<Multiaddr>, Error> {
         let mut neighbours = self.node.neighbours();
         let met = neighbours.wait_for(|all| all.contains_key(&peer));
-        match tokio::time::timeout(SEARCH, met).await {
+        match tokio::time::timeout(patience, met).await {
             Ok(Ok(all)) => Ok(all
                 .get(&peer)
                 .map(|neighbour| neighbour.addresses.iter().cloned().collect())
@@ -145,18 +213,6 @@ pub fn place(context: &Context, repository: Option<&Repository>, text: &str) -> 
         reason: "it is no ticket, no peer id, no address, no remembered name and no folder".into(),
     }
     .into())
-}
-
-/// The peer that `text` names for a repository that is there already.
-pub fn remote_source(context: &Context, repository: &Repository, text: &str) -> Result<Source> {
-    match place(context, Some(repository), text)? {
-        Place::Peer(source) => Ok(source),
-        Place::Folder(folder) => Err(Error::BadSource {
-            text: folder.display().to_string(),
-            reason: "a folder cannot be pulled from or pushed to yet: run `fai serve` there".into(),
-        }
-        .into()),
-    }
 }
 
 /// Who may do what, as `.fai/config.toml` says at the moment: `access.read` and `access.write` for everybody,

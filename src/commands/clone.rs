@@ -5,20 +5,21 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use fai_core::Repository;
 use fai_core::object::CommitId;
-use fai_core::repo::{Config, InitOptions, RefMove};
-use fai_network::fetch::{FetchReport, Remote, fetch};
+use fai_core::repo::{Config, InitOptions, Quarantine, RefMove, RepositoryId};
+use fai_network::Folder;
+use fai_network::fetch::{FetchReport, Remote, fetch, fetch_from};
 use serde_json::json;
 
 use crate::context::Context;
 use crate::peers::{Peers, Place, place, transferred};
-use crate::ui::format::size;
+use crate::ui::format::{FROM_A_FOLDER, OVER_THE_WIRE, size, traffic};
 use crate::ui::{Bar, Symbol};
 
-/// Copy a repository from a peer, with its whole history
+/// Copy a repository from a peer or a folder, with its whole history
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  fai clone 12D3KooWM9ek9...\n  fai clone /ip4/192.168.1.9/tcp/4001/llama models\n  \
-    fai clone fai1...            (a ticket that `fai serve` prints)"
+    fai clone fai1...            (a ticket that `fai serve` prints)\n  fai clone /mnt/usb/models"
 )]
 pub struct Args {
     /// A ticket, a peer id, an address, or a folder; with /NAME where a peer serves several repositories
@@ -33,49 +34,75 @@ pub struct Args {
 
 impl Args {
     pub fn run(self, context: &Context) -> Result<()> {
-        let Place::Peer(source) = place(context, None, &self.source)? else {
-            bail!("cloning from a folder does not work yet: serve it with `fai serve`");
+        let source = match place(context, None, &self.source)? {
+            Place::Peer(source) => source,
+            Place::Folder(folder) => return self.copy(context, &folder),
         };
         let peers = Peers::asking(context)?;
         let remote = peers.remote(&source)?;
         let (id, peer) = (remote.id, remote.peer());
-        let folder = context
-            .folder
-            .join(self.folder.clone().unwrap_or_else(|| folder_name(&remote.name)));
-        let fresh = claim(&folder)?;
-        context.out.say(Symbol::Inbox, "Cloning repository...")?;
-        let (repository, _) = Repository::init(
-            &folder,
-            InitOptions {
-                bare: self.bare,
-                id: Some(remote.id),
-            },
-        )?;
-        let repository = match context.threads() {
-            Some(threads) => repository.with_threads(threads),
-            None => repository,
-        };
-        if !fresh && repository.id()? != remote.id {
-            bail!("{} is another repository already", folder.display());
-        }
+        let repository = self.begin(context, &remote.name, remote.id)?;
         let origin = fai_network::Source {
             peer: Some(remote.peer()),
             addresses: vec![remote.connection().address.clone()],
             repository: fai_network::source::by_id(&remote.id),
         };
         let report = self.fetch(context, &peers, &repository, remote, &origin)?;
-        context
-            .out
-            .say(Symbol::Done, format!("Downloaded {} commits", report.commits))?;
-        let files = format!("Downloaded {} files ({})", report.files, size(report.bytes));
-        context.out.say(Symbol::Done, files)?;
-        context.out.say(Symbol::Done, "Clone complete!")?;
+        done(context, &report, "Downloaded", OVER_THE_WIRE)?;
         let own = [
             ("directory", json!(repository.directory())),
             ("repository", id.to_string().into()),
             ("peer_id", peer.to_string().into()),
         ];
         context.out.document(&transferred(own, &report))
+    }
+
+    /// Clones from a folder on this machine.
+    fn copy(&self, context: &Context, path: &Path) -> Result<()> {
+        let source = Folder::open(path)?;
+        let id = source.repository.id()?;
+        let repository = self.begin(context, &source.name(), id)?;
+        let refs = source.refs()?;
+        let wants: Vec<CommitId> = refs.iter().map(|(_, commit)| *commit).collect();
+        let bar = Bar::new(context.out, "Copying");
+        let (quarantine, report) = fetch_from(&source.repository, &repository, &wants, &bar)?;
+        drop(bar);
+        self.take_over(context, &repository, quarantine, refs, source.head()?)?;
+        match source.path.to_str() {
+            Some(origin) => Config::change(&repository.config_path(), "remote.origin.source", Some(origin))?,
+            None => context
+                .out
+                .warn("the folder's name is no UTF-8: it is not remembered as origin"),
+        }
+        done(context, &report, "Copied", FROM_A_FOLDER)?;
+        let own = [
+            ("directory", json!(repository.directory())),
+            ("repository", id.to_string().into()),
+            ("folder", json!(source.path)),
+        ];
+        context.out.document(&transferred(own, &report))
+    }
+
+    /// Makes the repository to clone into, or opens the one that an interrupted clone left.
+    fn begin(&self, context: &Context, name: &str, id: RepositoryId) -> Result<Repository> {
+        let folder = context
+            .folder
+            .join(self.folder.clone().unwrap_or_else(|| folder_name(name)));
+        let fresh = claim(&folder)?;
+        context.out.say(Symbol::Inbox, "Cloning repository...")?;
+        let options = InitOptions {
+            bare: self.bare,
+            id: Some(id),
+        };
+        let (repository, _) = Repository::init(&folder, options)?;
+        let repository = match context.threads() {
+            Some(threads) => repository.with_threads(threads),
+            None => repository,
+        };
+        if !fresh && repository.id()? != id {
+            bail!("{} is another repository already", folder.display());
+        }
+        Ok(repository)
     }
 
     fn fetch(
@@ -94,6 +121,22 @@ impl Args {
         let runtime = peers.runtime.handle();
         let (quarantine, report) = fetch(runtime, &peers.node, repository, remotes, &wants, &bar)?;
         drop(bar);
+        self.take_over(context, repository, quarantine, refs, head)?;
+        if let Some(ticket) = origin.to_ticket() {
+            Config::change(&repository.config_path(), "remote.origin.source", Some(&ticket))?;
+        }
+        Ok(report)
+    }
+
+    /// Makes what was received part of the repository, with the refs and the current branch of the other one.
+    fn take_over(
+        &self,
+        context: &Context,
+        repository: &Repository,
+        quarantine: Quarantine,
+        refs: Vec<(String, CommitId)>,
+        head: Option<String>,
+    ) -> Result<()> {
         let known = repository.refs()?;
         let before = |name: &str| known.iter().find(|(known, _)| known == name).map(|(_, commit)| *commit);
         let moves: Vec<RefMove> = refs
@@ -116,11 +159,17 @@ impl Args {
             &command,
             &Bar::new(context.out, "Writing"),
         )?;
-        if let Some(ticket) = origin.to_ticket() {
-            Config::change(&repository.config_path(), "remote.origin.source", Some(&ticket))?;
-        }
-        Ok(report)
+        Ok(())
     }
+}
+
+fn done(context: &Context, report: &FetchReport, verb: &str, how: &str) -> Result<()> {
+    let out = &context.out;
+    out.say(Symbol::Done, format!("{verb} {} commits", report.commits))?;
+    let files = format!("{verb} {} files ({})", report.files, size(report.bytes));
+    out.say(Symbol::Done, files)?;
+    out.say(Symbol::Item, traffic(report, how))?;
+    out.say(Symbol::Done, "Clone complete!")
 }
 
 /// Makes sure that `folder` is new or empty, or a clone that was interrupted. True when nothing is there.

@@ -1,31 +1,32 @@
 //! `fai push`
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
+use fai_core::Repository;
 use fai_core::object::CommitId;
-use fai_core::repo::{Error, Head};
-use fai_network::PeerId;
-use fai_network::fetch::Remote;
+use fai_core::repo::{Error, Event, Head, Progress};
 use fai_network::serve::{Offer, Permission, serve};
 use fai_network::wire::message::{Move, wire_commit};
-use serde_json::json;
+use fai_network::{Folder, PeerId};
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::serve::clock;
 use crate::context::Context;
-use crate::peers::{DEFAULT_REMOTE, Peers, remote_source};
-use crate::ui::Symbol;
+use crate::peers::{DEFAULT_REMOTE, Peers, Place, place};
 use crate::ui::errors::Hinted;
 use crate::ui::format::size;
+use crate::ui::{Bar, Symbol};
 
-/// Give a peer the commits that it does not have, and move its branch
+/// Give a peer or a folder the commits that are missing there, and move its branch
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  fai push\n  fai push 12D3KooWM9ek9...\n\nThe owner of the other side allows it once, with: fai access allow PEER --write"
+    after_help = "Examples:\n  fai push\n  fai push 12D3KooWM9ek9...\n  fai push /mnt/usb/models\n\nThe owner of the other side allows it once, with: fai access allow PEER --write"
 )]
 pub struct Args {
-    /// A remembered name, a ticket, a peer id or an address
+    /// A remembered name, a ticket, a peer id, an address or a folder
     #[arg(default_value = DEFAULT_REMOTE)]
     source: String,
     /// Move the branch also where that loses commits, unless somebody else has moved it meanwhile
@@ -37,37 +38,20 @@ impl Args {
     pub fn run(self, context: &Context) -> Result<()> {
         let repository = context.repository()?;
         let (branch, commit) = current(&repository)?;
-        let source = remote_source(context, &repository, &self.source)?;
+        let source = match place(context, Some(&repository), &self.source)? {
+            Place::Peer(source) => source,
+            Place::Folder(folder) => return self.copy(context, &repository, &branch, commit, &folder),
+        };
         let (peers, incoming) = Peers::answering(context)?;
         let mut remote = peers.remote(&source)?;
         let refs = peers.runtime.block_on(remote.refs())?;
         if !refs.is_empty() {
             remote.must_be(repository.id()?)?;
         }
-        let before = refs.iter().find(|(name, _)| *name == branch).map(|(_, commit)| *commit);
-        if before == Some(commit) {
-            context.out.say(Symbol::Done, "Everything is up to date")?;
-            return self.document(context, &remote, &branch, 0, 0);
-        }
-        let store = repository.store();
-        if let Some(before) = before.filter(|_| !self.force_with_lease) {
-            let forward = store.has(fai_core::object::Id::hash(&before))? && store.is_ancestor(before, commit)?;
-            if !forward {
-                let error = Error::Diverged {
-                    branch: short(&branch).to_owned(),
-                };
-                return Err(Hinted::new(
-                    error,
-                    "`fai pull` first, or `fai push --force-with-lease` to lose theirs",
-                )
-                .into());
-            }
-        }
-        let theirs: Vec<CommitId> = refs.iter().map(|(_, commit)| *commit).collect();
-        let commits = store.commits_between(&theirs, commit)?.len();
-        context
-            .out
-            .say(Symbol::Outbox, format!("Pushing {commits} commits..."))?;
+        let peer = ("peer_id", remote.peer().to_string().into());
+        let Some((before, commits)) = self.compare(context, &repository, &branch, commit, &refs)? else {
+            return document(context, peer, &branch, 0, 0);
+        };
         let offer = Offer {
             id: repository.id()?,
             name: "pushed".into(),
@@ -83,31 +67,105 @@ impl Args {
             force: self.force_with_lease,
         }];
         let mut sent = 0;
+        let bar = Bar::counting(context.out, "Sending");
         peers.runtime.block_on(async {
             let watching = async { while happenings.recv().await.is_some() {} };
+            let progress = |_, bytes| {
+                bar.on(Event::Bytes(u64::saturating_sub(bytes, sent)));
+                sent = bytes;
+            };
             tokio::select! {
-                result = remote.push(moves, |_, bytes| sent = bytes) => result,
+                result = remote.push(moves, progress) => result,
                 () = serving => Ok(()),
                 () = watching => Ok(()),
             }
         })?;
-        if sent > 0 {
-            context
-                .out
-                .say(Symbol::Item, format!("{} were missing there", size(sent)))?;
-        }
-        context.out.say(Symbol::Done, "Push complete!")?;
-        self.document(context, &remote, &branch, commits, sent)
+        drop(bar);
+        done(context, sent)?;
+        document(context, peer, &branch, commits, sent)
     }
 
-    fn document(&self, context: &Context, remote: &Remote, branch: &str, commits: usize, bytes: u64) -> Result<()> {
-        context.out.document(&json!({
-            "peer_id": remote.peer().to_string(),
-            "branch": short(branch),
-            "commits": commits,
-            "bytes": bytes,
-        }))
+    /// Pushes to a folder on this machine.
+    fn copy(
+        &self,
+        context: &Context,
+        repository: &Repository,
+        branch: &str,
+        commit: CommitId,
+        path: &Path,
+    ) -> Result<()> {
+        let target = Folder::open(path)?;
+        let refs = target.refs()?;
+        if !refs.is_empty() {
+            target.must_be(repository.id()?)?;
+        }
+        let folder = ("folder", json!(target.path));
+        let Some((before, commits)) = self.compare(context, repository, branch, commit, &refs)? else {
+            return document(context, folder, branch, 0, 0);
+        };
+        let bar = Bar::new(context.out, "Copying");
+        let (force, now) = (self.force_with_lease, context.now()?);
+        let report = target.push(repository, branch, before, commit, force, now, &bar)?;
+        drop(bar);
+        let missing = report.bytes - report.bytes_reused;
+        done(context, missing)?;
+        document(context, folder, branch, commits, missing)
     }
+
+    /// Where the branch is there, and how many commits are to come. `None` when everything is there.
+    fn compare(
+        &self,
+        context: &Context,
+        repository: &Repository,
+        branch: &str,
+        commit: CommitId,
+        refs: &[(String, CommitId)],
+    ) -> Result<Option<(Option<CommitId>, usize)>> {
+        let before = refs.iter().find(|(name, _)| name == branch).map(|(_, commit)| *commit);
+        if before == Some(commit) {
+            context.out.say(Symbol::Done, "Everything is up to date")?;
+            return Ok(None);
+        }
+        let store = repository.store();
+        if let Some(before) = before.filter(|_| !self.force_with_lease) {
+            let forward = store.has(fai_core::object::Id::hash(&before))? && store.is_ancestor(before, commit)?;
+            if !forward {
+                let error = Error::Diverged {
+                    branch: short(branch).to_owned(),
+                };
+                return Err(Hinted::new(
+                    error,
+                    "`fai pull` first, or `fai push --force-with-lease` to lose theirs",
+                )
+                .into());
+            }
+        }
+        let theirs: Vec<CommitId> = refs.iter().map(|(_, commit)| *commit).collect();
+        let commits = store.commits_between(&theirs, commit)?.len();
+        context
+            .out
+            .say(Symbol::Outbox, format!("Pushing {commits} commits..."))?;
+        Ok(Some((before, commits)))
+    }
+}
+
+fn done(context: &Context, missing: u64) -> Result<()> {
+    let out = &context.out;
+    if missing > 0 {
+        out.say(Symbol::Item, format!("{} were missing there", size(missing)))?;
+    }
+    out.say(Symbol::Done, "Push complete!")
+}
+
+/// What scripts are told; `place` is who or where it went to.
+fn document(context: &Context, place: (&str, Value), branch: &str, commits: usize, bytes: u64) -> Result<()> {
+    let (name, place) = place;
+    context.out.document(&json!({
+        name: place,
+        "branch": short(branch),
+        "commits": commits,
+        "bytes": bytes,
+    }))
 }
 
 /// The current branch and where it stands.

@@ -1,6 +1,8 @@
 //! `fai remote`
 
-use anyhow::Result;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
 use fai_core::repo::{Config, Error};
 use fai_network::Source;
 use serde_json::json;
@@ -55,7 +57,10 @@ impl Args {
         match self.action {
             Action::Add { name, source } => {
                 free(&name)?;
-                Source::parse(&source)?;
+                let source = match Source::parse(&source)? {
+                    Some(_) => source,
+                    None => absolute(&context.folder.join(&source))?,
+                };
                 Config::change(&path, &key(&name), Some(&source))?;
                 context.out.say(Symbol::Done, format!("Remembered {name}"))?;
             }
@@ -93,6 +98,15 @@ impl Args {
             .collect();
         context.out.document(&json!({ "remotes": remotes }))
     }
+}
+
+/// A folder's whole path: it must mean the same wherever a command is started.
+fn absolute(folder: &Path) -> Result<String> {
+    let path = folder
+        .canonicalize()
+        .with_context(|| format!("cannot find {}", folder.display()))?;
+    let text = path.to_str().context("the folder's name is no UTF-8")?;
+    Ok(text.to_owned())
 }
 
 fn unknown(name: &str) -> Error {

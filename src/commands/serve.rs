@@ -43,6 +43,9 @@ pub struct Args {
     /// Serve every repository below this folder, each by its name
     #[arg(long, value_name = "DIR")]
     repo_dir: Option<PathBuf>,
+    /// Show the ticket as a QR code, too
+    #[arg(long)]
+    qr: bool,
 }
 
 impl Args {
@@ -96,7 +99,7 @@ impl Args {
 
     async fn serve(&self, context: &Context, identity: &Identity, offers: Vec<Offer>) -> Result<()> {
         let (node, incoming) = self.start(context, identity)?;
-        announce(context, &node, &offers).await?;
+        announce(context, &node, &offers, self.qr).await?;
         let (happened, mut happenings) = mpsc::channel(256);
         let serving = serve(node, incoming, offers, happened, clock());
         let watching = async {
@@ -156,7 +159,7 @@ fn everywhere(port: u16) -> Result<Vec<Multiaddr>> {
 }
 
 /// Prints where this peer is, once it knows.
-async fn announce(context: &Context, node: &Node, offers: &[Offer]) -> Result<()> {
+async fn announce(context: &Context, node: &Node, offers: &[Offer], qr: bool) -> Result<()> {
     let addresses = settled(node.addresses()).await;
     let repository = match offers {
         [offer] => by_id(&offer.id),
@@ -189,6 +192,10 @@ async fn announce(context: &Context, node: &Node, offers: &[Offer]) -> Result<()
         )?;
     }
     context.out.say(Symbol::Ticket, format!("Ticket: {ticket}"))?;
+    if qr {
+        // In capitals it takes fewer modules; a ticket means the same in both.
+        context.out.qr(&ticket.to_ascii_uppercase())?;
+    }
     context.out.line("Others run: fai clone TICKET. Ctrl-C ends it.")?;
     context.out.event(&json!({
         "event": "listening",

@@ -154,7 +154,7 @@ fn peer_hint(error: &PeerError) -> Option<&'static str> {
         PeerError::BadKey(_) => "move it away: a new key, and with it a new peer id, is made at the next use",
         PeerError::BadSource { .. } => {
             "a source is a ticket (fai1...), a peer id (12D3KooW...), an address (/ip4/1.2.3.4/tcp/4001 or 1.2.3.4:4001), \
-             with /NAME where several repositories are served"
+             with /NAME where several repositories are served, or a folder"
         }
         PeerError::Listen { .. } => "choose another one with --port or --listen",
         PeerError::NotFound(_) => {
@@ -167,6 +167,9 @@ fn peer_hint(error: &PeerError) -> Option<&'static str> {
             reason: Reason::Several,
             ..
         } => "name one: PEER/NAME",
+        PeerError::Damaged { .. } => {
+            "`fai fsck --full` there names the files that need these bytes; add them again from a good copy"
+        }
         PeerError::Nowhere { .. } => "`fai fsck` there says what is missing",
         _ => return None,
     })

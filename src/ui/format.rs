@@ -1,6 +1,7 @@
 //! Sizes, numbers and times as people read them.
 
 use fai_core::object::{Time, Value};
+use fai_network::fetch::FetchReport;
 
 /// `420MB`, `8.7GB`, `12B`: decimal units, one digit behind the point below ten.
 pub fn size(bytes: u64) -> String {
@@ -27,6 +28,22 @@ pub fn size_change(delta: i128) -> String {
         "{sign}{}",
         size(u64::try_from(delta.unsigned_abs()).unwrap_or(u64::MAX))
     )
+}
+
+/// How bytes came.
+pub const OVER_THE_WIRE: &str = "came over the wire";
+pub const FROM_A_FOLDER: &str = "copied";
+
+/// What a transfer cost: `5.1GB came over the wire, 3.2GB (2412 chunks) were here already`.
+pub fn traffic(report: &FetchReport, how: &str) -> String {
+    let came = format!("{} {how}", size(report.wire_bytes));
+    match report.chunks_reused {
+        0 => came,
+        chunks => format!(
+            "{came}, {} ({chunks} chunks) were here already",
+            size(report.bytes_reused)
+        ),
+    }
 }
 
 /// `22.7M`, `7B`, `512`: parameter counts.

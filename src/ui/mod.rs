@@ -5,6 +5,7 @@ pub mod format;
 pub mod logging;
 mod output;
 mod progress;
+pub mod qr;
 pub mod text_diff;
 
 pub use output::{Output, Symbol};

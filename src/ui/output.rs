@@ -120,6 +120,30 @@ impl Output {
         Ok(out.flush()?)
     }
 
+    /// `text` as a QR code, or a warning that says why not.
+    pub fn qr(&self, text: &str) -> Result<()> {
+        let picture = super::qr::picture(text);
+        let refused = match &picture {
+            _ if self.json || self.quiet || !io::stdout().is_terminal() => Some("the output is no terminal".to_owned()),
+            _ if !self.symbols => Some("this terminal does not say that it shows UTF-8".to_owned()),
+            None => Some("there is too much to say for one".to_owned()),
+            Some(picture) => columns()
+                .filter(|columns| *columns < picture.width)
+                .map(|columns| format!("it needs {} columns, and this terminal has {columns}", picture.width)),
+        };
+        if let Some(reason) = refused {
+            self.warn(format!("no QR code: {reason}"));
+            return Ok(());
+        }
+        let Some(picture) = picture else { return Ok(()) };
+        if !self.color {
+            return picture.light_on_dark().iter().try_for_each(|row| self.line(row));
+        }
+        // Colours of the fixed palette: the first sixteen are whatever a theme makes of them.
+        let paint = |row: &String| self.line(self.paint("38;5;16;48;5;231", row));
+        picture.dark_on_light().iter().try_for_each(paint)
+    }
+
     /// A warning, on stderr, for people and scripts alike.
     pub fn warn(&self, text: impl AsRef<str>) {
         if !self.quiet {
@@ -147,4 +171,10 @@ impl Output {
     pub fn shows_progress(&self) -> bool {
         !self.json && !self.quiet && io::stderr().is_terminal()
     }
+}
+
+/// How wide the terminal is, if it says so.
+fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }

@@ -116,6 +116,28 @@ pub enum Error {
         /// Its hash.
         hash: Hash,
     },
+    /// A repository in a folder of this machine lacks something, or has it wrong.
+    #[error("the repository in {} is damaged", path.display())]
+    Damaged {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        cause: fai_core::repo::Error,
+    },
+    /// The repository in a folder is not a copy of this one.
+    #[error("{} is another repository, not a copy of this one", .0.display())]
+    OtherFolder(PathBuf),
+    /// The repository in a folder does not take what is pushed.
+    #[error("{} refuses: {message}", path.display())]
+    FolderRefuses {
+        /// Where it is.
+        path: PathBuf,
+        /// Why.
+        reason: Reason,
+        /// Why, for people.
+        message: String,
+    },
     /// The objects contradict each other.
     #[error(transparent)]
     Contradiction(#[from] Contradiction),
@@ -125,13 +147,13 @@ impl Error {
     /// A short name that scripts can rely on.
     pub fn kind(&self) -> &'static str {
         match self {
-            Error::Core(error) => error.kind(),
+            Error::Core(error) | Error::Damaged { cause: error, .. } => error.kind(),
             Error::Io { .. } => "io",
             Error::LooseKey { .. } | Error::BadKey(_) => "bad_key",
             Error::BadSource { .. } => "bad_source",
             Error::Setup(_) | Error::Listen { .. } => "network",
             Error::Unreachable { .. } | Error::NotFound(_) => "unreachable",
-            Error::Refused { reason, .. } => match reason {
+            Error::Refused { reason, .. } | Error::FolderRefuses { reason, .. } => match reason {
                 Reason::NotFound => "not_found",
                 Reason::Several => "several_repositories",
                 Reason::Forbidden => "forbidden",
@@ -140,7 +162,7 @@ impl Error {
                 Reason::Protocol => "protocol",
                 Reason::Failed => "peer_failed",
             },
-            Error::OtherRepository { .. } => "other_repository",
+            Error::OtherRepository { .. } | Error::OtherFolder(_) => "other_repository",
             Error::Connection { .. } => "connection",
             Error::Protocol { .. } => "protocol",
             Error::WrongData { .. } | Error::Contradiction(_) => "false_data",

@@ -5,14 +5,17 @@
 
 pub mod error;
 pub mod fetch;
+pub mod folder;
 pub mod identity;
 pub mod node;
+mod receive;
 pub mod serve;
 pub mod session;
 pub mod source;
 pub mod wire;
 
 pub use error::Error;
+pub use folder::Folder;
 pub use identity::Identity;
 pub use libp2p::multiaddr::Protocol;
 pub use libp2p::{Multiaddr, PeerId};

@@ -51,7 +51,7 @@ impl Source {
     /// # Errors
     /// When it begins like one of these and is none.
     pub fn parse(text: &str) -> Result<Option<Self>, Error> {
-        if let Some(ticket) = text.strip_prefix(TICKET).filter(|rest| rest.len() > 20) {
+        if let Some(ticket) = after_prefix(text).filter(|rest| rest.len() > 20) {
             return Self::from_ticket(ticket).map(Some).map_err(|reason| bad(text, &reason));
         }
         if text.starts_with("12D3KooW") {
@@ -181,6 +181,16 @@ pub fn by_id(id: &RepositoryId) -> Selector {
     Selector::Id(WireHash::from(*id.as_bytes()))
 }
 
+/// What follows the prefix of a ticket, which is in capitals only when all of the ticket is, as in QR codes.
+fn after_prefix(text: &str) -> Option<&str> {
+    let lower = text.strip_prefix(TICKET);
+    lower.or_else(|| {
+        let (ticket, _) = split_name(text);
+        let capitals = !ticket.chars().any(|c| c.is_ascii_lowercase());
+        text.strip_prefix(&TICKET.to_ascii_uppercase()).filter(|_| capitals)
+    })
+}
+
 fn split_name(text: &str) -> (&str, Option<&str>) {
     match text.split_once('/') {
         Some((before, name)) => (before, Some(name)),
@@ -271,7 +281,13 @@ mod tests {
         };
         let ticket = source.to_ticket().unwrap();
         assert!(ticket.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()));
-        assert_eq!(Source::parse(&ticket).unwrap(), Some(source));
+        assert_eq!(Source::parse(&ticket).unwrap().as_ref(), Some(&source));
+        let capitals = ticket.to_ascii_uppercase();
+        assert_eq!(Source::parse(&capitals).unwrap().as_ref(), Some(&source));
+        let named = Source::parse(&format!("{capitals}/llama")).unwrap().unwrap();
+        assert_eq!(named.repository, Selector::Name("llama".into()));
+        // Mixed, it is no ticket but may be a folder's name.
+        assert_eq!(Source::parse(&ticket.replacen("fai1", "FAI1", 1)).unwrap(), None);
         for len in 25..ticket.len() {
             let cut = Source::parse(&ticket[..len]);
             assert!(cut.is_err(), "{cut:?}");

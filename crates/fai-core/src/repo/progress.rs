@@ -16,6 +16,20 @@ pub enum Event<'a> {
     Bytes(u64),
     /// One more file is done.
     FileDone,
+    /// Who brings it, where others do.
+    Peers {
+        /// Peers that something is on its way from.
+        sending: usize,
+        /// Those among them that are reached by way of another peer.
+        relayed: usize,
+    },
+    /// Everything has come and is read once more, file by file: the bytes that follow are those of that.
+    Checking {
+        /// Number of files.
+        files: u64,
+        /// Bytes over all of them.
+        bytes: u64,
+    },
     /// Something that the user should know, though work goes on.
     Warning(&'a str),
 }

@@ -228,6 +228,7 @@ impl Quarantine {
     fn check_file(&self, id: FileId, hashed: &Prefixes, progress: &dyn Progress) -> Result<(), Error> {
         let reader = FileReader::open(&self.store, id)?;
         if hashed.is_checked(&id, reader.manifest()) {
+            progress.on(Event::Bytes(reader.manifest().size));
             return Ok(());
         }
         let Prefix {
@@ -243,6 +244,7 @@ impl Quarantine {
                     room = room.checked_sub(1).ok_or(Error::FalseFile(id))?;
                     if known > 0 {
                         known -= 1;
+                        progress.on(Event::Bytes(extent.len));
                         return Ok(());
                     }
                     let bytes = self.store.with(Kind::Chunk, &extent.hash, |bytes, _| bytes.to_vec())?;

@@ -76,6 +76,15 @@ impl Repository {
         Ok(id)
     }
 
+    /// Gives the repository the id of the one that it is a copy of by now.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn become_copy_of(&self, id: RepositoryId) -> Result<(), Error> {
+        let _exclusive = lock(&self.directory.join("commit.lock"), false)?;
+        replace_file(&self.directory.join("id"), format!("{id}\n").as_bytes())
+    }
+
     /// All branches (`refs/heads/...`) and tags (`refs/tags/...`) by name.
     ///
     /// # Errors

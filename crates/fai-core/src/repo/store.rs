@@ -81,13 +81,23 @@ impl Store {
     /// # Errors
     /// When it cannot be read. `None` when it is not stored.
     pub fn record(&self, hash: &Hash, buffer: &mut Vec<u8>) -> Result<Option<RecordHeader>, Error> {
+        self.record_within(hash, u64::MAX, buffer)
+    }
+
+    /// The same, but of a record that is longer than `most` only the header is returned, and nothing is read.
+    ///
+    /// # Errors
+    /// When it cannot be read. `None` when it is not stored.
+    pub fn record_within(&self, hash: &Hash, most: u64, buffer: &mut Vec<u8>) -> Result<Option<RecordHeader>, Error> {
         let location = self.index().locate(hash)?;
         match (location, &self.beneath) {
             (Some(location), _) => {
-                self.packs.payload(&location, buffer)?;
+                if location.header.record_len() <= most {
+                    self.packs.payload(&location, buffer)?;
+                }
                 Ok(Some(location.header))
             }
-            (None, Some(beneath)) => beneath.record(hash, buffer),
+            (None, Some(beneath)) => beneath.record_within(hash, most, buffer),
             (None, None) => Ok(None),
         }
     }

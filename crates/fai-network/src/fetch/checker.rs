@@ -3,7 +3,6 @@
 use std::sync::{Mutex, PoisonError};
 
 use crossbeam_channel::Sender;
-use fai_core::object::Kind;
 use fai_core::storage::{Checker, Received, Refusal};
 use tokio::sync::mpsc;
 
@@ -60,14 +59,8 @@ pub(super) fn run(heard: &Mutex<mpsc::Receiver<Heard>>, news: &Sender<News>, con
             }) => {
                 let kind = want.promise.kind();
                 match checker.check(&want.hash, header, payload) {
-                    Ok((received, raw)) if header.kind == kind => {
-                        let raw = match kind {
-                            Kind::Chunk => {
-                                contents.chunk(want.hash, &mut checker);
-                                Vec::new()
-                            }
-                            _ => raw.to_vec(),
-                        };
+                    Ok((received, _)) if header.kind == kind => {
+                        let raw = contents.take(kind, want.hash, &mut checker);
                         News::Record {
                             link,
                             want,

@@ -1,9 +1,11 @@
 //! The thread that hashes whole files while their chunks come in, and how others reach it.
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use fai_core::object::{FileId, Hash, Manifest};
+use fai_core::object::{FileId, Hash, Id, Kind, Manifest, Object};
 use fai_core::repo::{Arriving, Prefixes};
 use fai_core::storage::Checker;
+
+use crate::session::plan::Want;
 
 /// Chunks that wait to be hashed.
 const QUEUE: usize = 8;
@@ -35,15 +37,24 @@ impl Contents {
         (Self { told: tell, free }, Listener { told, free: give })
     }
 
-    /// The chunks of a file will come. To be said before they are asked for.
-    pub fn file(&self, id: FileId, manifest: Manifest) {
-        let _ = self.told.send(Told::File(id, manifest));
+    /// An object came. If it is a file, its chunks will come: to be said before they are asked for.
+    pub fn object(&self, want: &Want, raw: &[u8]) {
+        if want.promise.kind() == Kind::Manifest
+            && let Ok(manifest) = Manifest::decode(raw)
+        {
+            let _ = self.told.send(Told::File(FileId::from_hash(want.hash), manifest));
+        }
     }
 
-    /// A chunk came: its bytes are those that `checker` has just checked.
-    pub fn chunk(&self, hash: Hash, checker: &mut Checker) {
+    /// A record came: its bytes are those that `checker` has just checked. A chunk's are hashed; an object's are given
+    /// back, for they lead on.
+    pub fn take(&self, kind: Kind, hash: Hash, checker: &mut Checker) -> Vec<u8> {
         let bytes = checker.take_raw(self.free.try_recv().unwrap_or_default());
+        if kind != Kind::Chunk {
+            return bytes;
+        }
         let _ = self.told.send(Told::Chunk(hash, bytes));
+        Vec::new()
     }
 }
 

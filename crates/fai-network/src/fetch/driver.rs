@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded};
-use fai_core::object::{CommitId, FileId, Hash, Id, Kind, Manifest, Object};
+use fai_core::object::{CommitId, Hash, Id, Kind};
 use fai_core::repo::{Event, Prefixes, Progress, Quarantine, Repository, Store};
 use fai_core::storage::Feeder;
 use libp2p::PeerId;
@@ -49,6 +49,7 @@ struct Driver<'a> {
     /// Why a peer was given up.
     cause: Option<Error>,
     told: (u64, u64),
+    told_sending: usize,
 }
 
 /// What a transfer came to, and the objects that it met.
@@ -173,6 +174,7 @@ fn transfer(
         started: Instant::now(),
         cause: None,
         told: (0, 0),
+        told_sending: 0,
     };
     for remote in remotes.iter() {
         driver.open_link(remote.connection(), remote.id.as_bytes());
@@ -261,10 +263,8 @@ impl Driver<'_> {
                     // Somebody else was faster.
                     return Ok(());
                 }
-                if want.promise.kind() == Kind::Manifest
-                    && let Ok(manifest) = Manifest::decode(&raw)
-                {
-                    self.contents.file(FileId::from_hash(want.hash), manifest);
+                if object.is_some() {
+                    self.contents.object(&want, &raw);
                 }
                 if let Some((_, attempts)) = self.schedule.peer(link).and_then(|peer| self.known.get_mut(&peer)) {
                     *attempts = 0;
@@ -359,6 +359,11 @@ impl Driver<'_> {
                 files: known.0,
                 bytes: known.1,
             });
+        }
+        let sending = self.schedule.sending();
+        if sending != self.told_sending {
+            self.told_sending = sending;
+            progress.on(Event::Peers { sending, relayed: 0 });
         }
     }
 }

@@ -15,6 +15,7 @@ mod commits;
 mod companions;
 mod contents;
 mod driver;
+mod folder;
 mod here;
 mod link;
 mod reconnect;
@@ -23,9 +24,10 @@ mod remote;
 use std::time::Duration;
 
 use fai_core::object::CommitId;
-use fai_core::repo::{Progress, Quarantine, Repository, Silent};
+use fai_core::repo::{Event, Prefixes, Progress, Quarantine, Repository};
 
 pub use companions::companions;
+pub use folder::fetch_from;
 pub use remote::Remote;
 pub(crate) use remote::hashes;
 
@@ -67,12 +69,23 @@ pub fn fetch(
     progress: &dyn Progress,
 ) -> Result<(Quarantine, FetchReport), Error> {
     let quarantine = repository.quarantine()?;
+    let fetched = driver::run(runtime, node, repository, &quarantine, remotes, wants, progress);
+    settle(quarantine, fetched, progress)
+}
+
+/// Checks the files of a transfer whose records have all come.
+fn settle(
+    quarantine: Quarantine,
+    fetched: Result<(FetchReport, Prefixes), Error>,
+    progress: &dyn Progress,
+) -> Result<(Quarantine, FetchReport), Error> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let result =
-        driver::run(runtime, node, repository, &quarantine, remotes, wants, progress).and_then(|(report, hashed)| {
-            quarantine.check_files(threads, &hashed, &Silent)?;
-            Ok(report)
-        });
+    let result = fetched.and_then(|(report, hashed)| {
+        let (files, bytes) = (report.files, report.bytes);
+        progress.on(Event::Checking { files, bytes });
+        quarantine.check_files(threads, &hashed, progress)?;
+        Ok(report)
+    });
     match result {
         Ok(report) => Ok((quarantine, report)),
         // Objects that contradict each other would do so the next time, too.

@@ -2,6 +2,8 @@
 //! and touches no disk.
 
 mod causes;
+mod limits;
+mod ports;
 pub mod streams;
 mod tls;
 
@@ -42,6 +44,7 @@ pub struct NodeOptions {
 struct Behaviour {
     // First, so that a refused connection is refused before anything knows of it.
     limits: connection_limits::Behaviour,
+    hosts: limits::Hosts,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     // One for each version of IP: the option of the behaviour means instead, not too.
@@ -106,6 +109,12 @@ impl Node {
         let (sync, sync_opener, sync_incoming) = streams::Behaviour::new(SYNC);
         let (records, records_opener, records_incoming) = streams::Behaviour::new(RECORDS);
         let mut swarm = swarm(identity, options.local_discovery, sync, records)?;
+        if let Some(taken) = options.listen.iter().find(|address| ports::is_taken(address)) {
+            return Err(Error::Listen {
+                address: taken.to_string(),
+                reason: "another process listens there".into(),
+            });
+        }
         for address in options.listen {
             let listened = swarm.listen_on(address.clone());
             listened.map_err(|error| Error::Listen {
@@ -255,6 +264,7 @@ fn swarm(
     );
     let built = builder.with_behaviour(|key| Behaviour {
         limits: connection_limits::Behaviour::new(limits),
+        hosts: limits::Hosts::default(),
         identify: identify::Behaviour::new(
             identify::Config::new("/fai/1".into(), key.public())
                 .with_agent_version(concat!("fai/", env!("CARGO_PKG_VERSION")).into()),
@@ -361,7 +371,7 @@ impl Task {
         self.neighbours.send_modify(|all| match event {
             mdns::Event::Discovered(found) => {
                 for (peer, address) in found.into_iter().filter(|(_, address)| can_be_dialled(address)) {
-                    all.entry(peer).or_default().addresses.insert(address);
+                    limits::meet(all, peer, address);
                 }
             }
             mdns::Event::Expired(gone) => {

@@ -62,22 +62,82 @@ pub(super) fn refs(repository: &Repository, after: &str) -> Result<Vec<(String, 
         .collect())
 }
 
-/// Answers to the first of `hashes`, until `room` bytes are full; how many of them are records, and how many hashes they
-/// answer.
-pub(super) fn records(repository: &Repository, hashes: &[Hash], room: usize) -> Result<(Vec<u8>, u64, usize), Error> {
-    let (mut out, mut count, mut answered, mut record) = (Vec::with_capacity(room), 0, 0, Vec::new());
+/// Answers to the first hashes of a request.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    /// As they go out.
+    pub bytes: Vec<u8>,
+    /// How many of them are records.
+    pub records: u64,
+    /// How many hashes they answer.
+    pub hashes: usize,
+    /// Nothing is answered, because the first record alone is as long as this.
+    pub too_long: Option<u64>,
+}
+
+/// Answers to the first of `hashes`, until `room` bytes are full. No more than `most` bytes are in memory at any time,
+/// and one record beside them if it is not the first.
+pub(super) fn records(repository: &Repository, hashes: &[Hash], room: usize, most: u64) -> Result<Answers, Error> {
+    let (mut out, mut record) = (Answers::default(), Vec::new());
     for hash in hashes {
-        match repository.store().record(hash, &mut record)? {
-            Some(_) => {
-                out.extend_from_slice(&record);
-                count += 1;
+        let left = most.saturating_sub(out.bytes.len() as u64);
+        match repository.store().record_within(hash, left, &mut record)? {
+            Some(header) if header.record_len() > left => {
+                out.too_long = Some(header.record_len()).filter(|_| out.hashes == 0);
+                break;
             }
-            None => crate::wire::records::write_absent(hash, &mut out),
+            Some(_) => {
+                out.records += 1;
+                // Often there is one only, which need not be copied.
+                match out.bytes.is_empty() {
+                    true => out.bytes = std::mem::take(&mut record),
+                    false => out.bytes.extend_from_slice(&record),
+                }
+            }
+            None => crate::wire::records::write_absent(hash, &mut out.bytes),
         }
-        answered += 1;
-        if out.len() >= room {
+        out.hashes += 1;
+        if out.bytes.len() >= room {
             break;
         }
     }
-    Ok((out, count, answered))
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fai_core::repo::InitOptions;
+
+    #[test]
+    fn answers_keep_within_their_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let (repository, _) = Repository::init(folder.path(), InitOptions::default()).unwrap();
+        let noise = |seed: u64| fai_testkit::noise(seed, 10_000);
+        let (hashes, _) = repository
+            .store()
+            .write(1, &|_| (), |feeder| {
+                (0..8).map(|seed| Ok(feeder.object(Kind::Page, noise(seed))?)).collect()
+            })
+            .unwrap();
+        let hashes: Vec<Hash> = hashes;
+        let all = records(&repository, &hashes, 1 << 20, 1 << 20).unwrap();
+        assert_eq!((all.hashes, all.records, all.too_long), (8, 8, None));
+        // As many as there is room for.
+        let some = records(&repository, &hashes, 1 << 20, 35_000).unwrap();
+        assert_eq!((some.hashes, some.records, some.too_long), (3, 3, None));
+        assert!(some.bytes.len() <= 35_000 && all.bytes.starts_with(&some.bytes));
+        let one = records(&repository, &hashes, 1, 35_000).unwrap();
+        assert_eq!(one.hashes, 1);
+        // One that is longer by itself says so, and comes when there is room for it.
+        let none = records(&repository, &hashes, 1 << 20, 9000).unwrap();
+        let len = none.too_long.unwrap();
+        assert_eq!((none.hashes, none.bytes.len(), len), (0, 0, one.bytes.len() as u64));
+        let alone = records(&repository, &hashes, 1 << 20, len).unwrap();
+        assert_eq!((alone.hashes, alone.bytes), (1, one.bytes));
+        // What is absent is told, too, before the one that does not fit.
+        let absent = [Kind::Chunk.hash(b"nowhere"), hashes[0]];
+        let told = records(&repository, &absent, 1 << 20, 9000).unwrap();
+        assert_eq!((told.hashes, told.records, told.too_long), (1, 0, None));
+    }
 }

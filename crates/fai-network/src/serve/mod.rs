@@ -4,6 +4,7 @@
 //! here allow, however it behaves.
 
 mod answer;
+mod budget;
 mod push;
 mod records;
 mod sync;
@@ -17,6 +18,7 @@ use fai_core::repo::RepositoryId;
 use libp2p::PeerId;
 use tokio::sync::{Semaphore, mpsc};
 
+use self::budget::Share;
 use crate::wire::message::Selector;
 use crate::{Error, IncomingStreams, Node};
 
@@ -98,7 +100,9 @@ struct Shared {
     node: Node,
     offers: Vec<Offer>,
     readers: Semaphore,
-    streams: Mutex<HashMap<PeerId, usize>>,
+    /// Room for answers in memory.
+    memory: Arc<Semaphore>,
+    visitors: Mutex<HashMap<PeerId, Visitor>>,
     happenings: mpsc::Sender<Happening>,
     clock: Clock,
 }
@@ -116,7 +120,8 @@ pub async fn serve(
         node,
         offers,
         readers: Semaphore::new(READERS),
-        streams: Mutex::default(),
+        memory: budget::for_all(),
+        visitors: Mutex::default(),
         happenings,
         clock,
     });
@@ -127,8 +132,7 @@ pub async fn serve(
                 Some((peer, connection, stream)) => if let Some(place) = shared.enter(peer) {
                     let shared = Arc::clone(&shared);
                     tokio::spawn(async move {
-                        let _place = place;
-                        shared.talk(peer, connection, stream).await;
+                        shared.talk(peer, connection, stream, &place.share).await;
                     });
                 },
                 None => return,
@@ -137,8 +141,7 @@ pub async fn serve(
                 Some((peer, _, stream)) => if let Some(place) = shared.enter(peer) {
                     let shared = Arc::clone(&shared);
                     tokio::spawn(async move {
-                        let _place = place;
-                        shared.send_records(peer, stream).await;
+                        shared.send_records(peer, stream, &place.share).await;
                     });
                 },
                 None => return,
@@ -147,19 +150,26 @@ pub async fn serve(
     }
 }
 
+/// A peer that has streams open.
+struct Visitor {
+    streams: usize,
+    share: Share,
+}
+
 /// A stream's place among those of its peer, given back when it ends.
 struct Place {
     shared: Arc<Shared>,
     peer: PeerId,
+    share: Share,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut streams = self.shared.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = streams.get_mut(&self.peer) {
-            *count -= 1;
-            if *count == 0 {
-                streams.remove(&self.peer);
+        let mut visitors = self.shared.visitors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(visitor) = visitors.get_mut(&self.peer) {
+            visitor.streams -= 1;
+            if visitor.streams == 0 {
+                visitors.remove(&self.peer);
             }
         }
     }
@@ -168,15 +178,19 @@ impl Drop for Place {
 impl Shared {
     /// A place for one more stream; `None`, which drops the stream, when the peer has enough of them.
     fn enter(self: &Arc<Self>, peer: PeerId) -> Option<Place> {
-        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = streams.entry(peer).or_default();
-        if *count >= STREAMS_A_PEER {
+        let mut visitors = self.visitors.lock().unwrap_or_else(PoisonError::into_inner);
+        let visitor = visitors.entry(peer).or_insert_with(|| Visitor {
+            streams: 0,
+            share: Share::of(&self.memory),
+        });
+        if visitor.streams >= STREAMS_A_PEER {
             return None;
         }
-        *count += 1;
+        visitor.streams += 1;
         Some(Place {
             shared: Arc::clone(self),
             peer,
+            share: visitor.share.clone(),
         })
     }
 

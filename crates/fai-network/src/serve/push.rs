@@ -3,16 +3,17 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fai_core::Repository;
-use fai_core::object::{CommitId, Time};
-use fai_core::repo::{Error as CoreError, Event, Progress, RefMove, check_ref_name};
+use fai_core::object::Time;
+use fai_core::repo::{Event, Progress, RefMove, check_ref_name};
 use libp2p::Stream;
 
 use super::{Happening, Offer, Permission, Shared, off_thread};
 use crate::fetch::{Remote, fetch};
+use crate::receive::{Push, Wanted, receive};
 use crate::wire::message::{Move, Reason, Reply, Selector, commit_of};
 use crate::{Connection, Error, Node};
 
@@ -84,13 +85,6 @@ impl Shared {
     }
 }
 
-/// A ref to move, checked.
-struct Wanted {
-    moved: RefMove,
-    after: CommitId,
-    force: bool,
-}
-
 fn wanted(moved: &Move) -> Result<Wanted, Refusal> {
     check_ref_name(&moved.name).map_err(|error| (Reason::Protocol, error.to_string()))?;
     let after = commit_of(&moved.after);
@@ -117,54 +111,19 @@ fn carry_out(
     progress: &dyn Progress,
 ) -> Result<Vec<String>, Error> {
     let peer = remote.peer();
-    let refuse = |reason, message: String| Error::Refused { peer, reason, message };
-    let refs = repository.refs()?;
-    if !refs.is_empty() {
+    if !repository.refs()?.is_empty() {
         remote.must_be(repository.id()?)?;
     }
-    for Wanted { moved, .. } in wanted {
-        let now = refs
-            .iter()
-            .find(|(name, _)| *name == moved.name)
-            .map(|(_, commit)| *commit);
-        if now != moved.before {
-            let message = format!("{} has moved here meanwhile: pull first", moved.name);
-            return Err(refuse(Reason::NotForward, message));
-        }
-    }
-    let wants: Vec<CommitId> = wanted.iter().map(|wanted| wanted.after).collect();
-    let (quarantine, _) = fetch(runtime, node, repository, vec![remote], &wants, progress)?;
-    for Wanted { moved, after, force } in wanted {
-        if let Some(before) = moved.before
-            && !force
-            && !quarantine.store().is_ancestor(before, *after)?
-        {
-            let message = format!(
-                "{} would lose commits: pull first, or push with --force-with-lease",
-                moved.name
-            );
-            return Err(refuse(Reason::NotForward, message));
-        }
-    }
-    let moves: Vec<RefMove> = wanted.iter().map(|wanted| wanted.moved.clone()).collect();
-    match repository.accept(quarantine, &moves, time, &command, progress) {
-        Err(CoreError::LocalChanges(paths)) => {
-            let shown: Vec<String> = paths.iter().take(5).map(ToString::to_string).collect();
-            let message = format!(
-                "the branch is checked out there, and these files have changes: {}",
-                shown.join(", ")
-            );
-            Err(refuse(Reason::Unclean, message))
-        }
-        Err(CoreError::RefMoved(name)) => Err(refuse(
-            Reason::NotForward,
-            format!("{name} has moved there meanwhile: pull first"),
-        )),
-        other => {
-            other?;
-            Ok(moves.into_iter().map(|moved| moved.name).collect())
-        }
-    }
+    let push = Push {
+        time,
+        command: &command,
+        progress,
+        refuse: &|reason, message| Error::Refused { peer, reason, message },
+    };
+    let (names, _) = receive(repository, wanted, &push, |wants| {
+        fetch(runtime, node, repository, vec![remote], wants, progress)
+    })?;
+    Ok(names)
 }
 
 /// What the pusher is told.
@@ -191,13 +150,19 @@ fn failed(error: Error) -> Refusal {
 struct Received {
     records: AtomicU64,
     bytes: AtomicU64,
+    all: AtomicBool,
 }
 
 impl Progress for Received {
     fn on(&self, event: Event<'_>) {
-        if let Event::Bytes(bytes) = event {
-            self.records.fetch_add(1, Ordering::Relaxed);
-            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        match event {
+            Event::Bytes(bytes) if !self.all.load(Ordering::Relaxed) => {
+                self.records.fetch_add(1, Ordering::Relaxed);
+                self.bytes.fetch_add(bytes, Ordering::Relaxed);
+            }
+            // What follows is read here and does not come from anywhere.
+            Event::Checking { .. } => self.all.store(true, Ordering::Relaxed),
+            _ => {}
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use fai_core::object::Hash;
 use libp2p::{PeerId, Stream};
 
+use super::budget::{Held, Share};
 use super::{Happening, Offer, Permission, Shared, answer, off_thread};
 use crate::wire::message::Selector;
 use crate::wire::records::{MAX_REQUEST, decode_request, write_answers};
@@ -15,10 +16,26 @@ use crate::wire::{MAX_MESSAGE, frame};
 /// Bytes of records that are read before they are written.
 const PIECE: usize = 1 << 20;
 
+/// Memory that a piece may need while it is read: itself, with a chunk at its end, and that chunk once more.
+const PIECE_MEMORY: u64 = 6 << 20;
+
+/// The longest piece: with room for a chunk at its end. A longer record is a piece by itself.
+const PIECE_MOST: u64 = 4 << 20;
+
+/// Answers that were read and wait to be written.
+struct Piece {
+    bytes: Vec<u8>,
+    records: u64,
+    /// The memory that it takes, until it is written.
+    _held: Held,
+}
+
 impl Shared {
-    pub(super) async fn send_records(&self, peer: PeerId, mut stream: Stream) {
+    pub(super) async fn send_records(&self, peer: PeerId, mut stream: Stream, share: &Share) {
         let (mut records, mut bytes) = (0, 0);
-        let result = self.answer_records(peer, &mut stream, &mut records, &mut bytes).await;
+        let result = self
+            .answer_records(peer, &mut stream, share, &mut records, &mut bytes)
+            .await;
         if records > 0 {
             self.tell(Happening::Sent { peer, records, bytes });
         }
@@ -31,6 +48,7 @@ impl Shared {
         &self,
         peer: PeerId,
         stream: &mut Stream,
+        share: &Share,
         records: &mut u64,
         bytes: &mut u64,
     ) -> io::Result<()> {
@@ -51,19 +69,26 @@ impl Shared {
             }
             let hashes = decode_request(&request).ok_or_else(|| wrong("no request for records"))?;
             let mut rest = hashes;
-            let mut next = Some(self.read_piece(&offer, &mut rest).await?);
-            while let Some((piece, count)) = next {
+            let mut next = Some(self.read_piece(&offer, share, &mut rest).await?);
+            while let Some(piece) = next {
                 // The next piece is read while this one is taken, and nothing is held for a peer that takes its time.
                 let reading = async {
                     match rest.is_empty() {
                         true => Ok(None),
-                        false => self.read_piece(&offer, &mut rest).await.map(Some),
+                        false => self.read_piece(&offer, share, &mut rest).await.map(Some),
                     }
                 };
-                let (read, written) = futures::future::join(reading, write_answers(stream, &piece)).await;
+                let (count, len) = (piece.records, piece.bytes.len() as u64);
+                let writing = async {
+                    let written = write_answers(stream, &piece.bytes).await;
+                    // At once: the next one may be waiting for this room.
+                    drop(piece);
+                    written
+                };
+                let (read, written) = futures::future::join(reading, writing).await;
                 written?;
                 *records += count;
-                *bytes += piece.len() as u64;
+                *bytes += len;
                 next = read?;
             }
             frame::flush(stream).await?;
@@ -71,16 +96,28 @@ impl Shared {
         Ok(())
     }
 
-    /// Reads answers to the first of `hashes`, about [`PIECE`] bytes of them, and how many are records.
-    async fn read_piece(&self, offer: &Offer, hashes: &mut Vec<Hash>) -> io::Result<(Vec<u8>, u64)> {
-        let _turn = self.readers.acquire().await.map_err(io::Error::other)?;
-        let (repository, asked) = (Arc::clone(&offer.repository), std::mem::take(hashes));
-        let reading = move || {
-            let (piece, count, answered) = answer::records(&repository, &asked, PIECE)?;
-            Ok((piece, count, asked.get(answered..).unwrap_or_default().to_vec()))
-        };
-        let (piece, count, rest) = off_thread(reading).await.map_err(io::Error::other)?;
-        *hashes = rest;
-        Ok((piece, count))
+    /// Reads answers to the first of `hashes`, about [`PIECE`] bytes of them.
+    async fn read_piece(&self, offer: &Offer, share: &Share, hashes: &mut Vec<Hash>) -> io::Result<Piece> {
+        let (mut memory, mut most) = (PIECE_MEMORY, PIECE_MOST);
+        loop {
+            let mut held = share.take(memory).await?;
+            let turn = self.readers.acquire().await.map_err(io::Error::other)?;
+            let (repository, asked) = (Arc::clone(&offer.repository), std::mem::take(hashes));
+            let reading = move || Ok((answer::records(&repository, &asked, PIECE, most)?, asked));
+            let (answers, asked) = off_thread(reading).await.map_err(io::Error::other)?;
+            drop(turn);
+            *hashes = asked.get(answers.hashes..).unwrap_or_default().to_vec();
+            match answers.too_long {
+                Some(len) => (memory, most) = (len, len),
+                None => {
+                    held.shrink_to(answers.bytes.capacity() as u64);
+                    return Ok(Piece {
+                        bytes: answers.bytes,
+                        records: answers.records,
+                        _held: held,
+                    });
+                }
+            }
+        }
     }
 }

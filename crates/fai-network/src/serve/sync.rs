@@ -7,6 +7,7 @@ use libp2p::swarm::ConnectionId;
 use libp2p::{PeerId, Stream};
 use minicbor::bytes::ByteVec;
 
+use super::budget::Share;
 use super::{Happening, Offer, Permission, Shared, answer, off_thread};
 use crate::wire::message::{Reason, Reply, Request, Selector, Served, VERSION, wire, wire_commit};
 use crate::wire::{MAX_MESSAGE, frame};
@@ -16,8 +17,8 @@ use crate::{Connection, Error};
 type Refusal = (Reason, String);
 
 impl Shared {
-    pub(super) async fn talk(&self, peer: PeerId, connection: ConnectionId, mut stream: Stream) {
-        if let Err(error) = self.converse(peer, connection, &mut stream).await {
+    pub(super) async fn talk(&self, peer: PeerId, connection: ConnectionId, mut stream: Stream, share: &Share) {
+        if let Err(error) = self.converse(peer, connection, &mut stream, share).await {
             self.tell(Happening::Failed {
                 peer,
                 reason: error.to_string(),
@@ -25,9 +26,17 @@ impl Shared {
         }
     }
 
-    async fn converse(&self, peer: PeerId, connection: ConnectionId, stream: &mut Stream) -> std::io::Result<()> {
+    async fn converse(
+        &self,
+        peer: PeerId,
+        connection: ConnectionId,
+        stream: &mut Stream,
+        share: &Share,
+    ) -> std::io::Result<()> {
         let mut offer: Option<Offer> = None;
         while let Some(bytes) = frame::read_patiently(stream, MAX_MESSAGE).await? {
+            // Until the reply is taken; a push takes its time and little memory.
+            let mut held = None;
             let answered = match (minicbor::decode::<Request>(&bytes), &offer) {
                 (Ok(Request::Push { moves }), Some(offer)) => {
                     let back = Connection {
@@ -37,7 +46,10 @@ impl Shared {
                     };
                     self.receive(back, offer, moves, stream).await
                 }
-                (Ok(request), _) => self.answer(peer, &mut offer, request).await,
+                (Ok(request), _) => {
+                    held = Some(share.take(MAX_MESSAGE as u64).await?);
+                    self.answer(peer, &mut offer, request).await
+                }
                 (Err(error), _) => Err((Reason::Protocol, error.to_string())),
             };
             match answered {
@@ -50,6 +62,7 @@ impl Shared {
                     return say(stream, &Reply::Refused { reason, message }).await;
                 }
             }
+            drop(held);
         }
         Ok(())
     }

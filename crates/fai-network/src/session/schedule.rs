@@ -168,6 +168,12 @@ impl<P: Copy + Eq + Key> Schedule<P> {
         open.map(|link| link.peer).collect::<HashSet<P>>().len()
     }
 
+    /// How many peers owe something.
+    pub fn sending(&self) -> usize {
+        let sending = self.links.iter().filter(|link| !link.under_way.is_empty());
+        sending.map(|link| link.peer).collect::<HashSet<P>>().len()
+    }
+
     /// What to ask a link for now; nothing when it has enough to do, or there is nothing.
     ///
     /// # Errors

@@ -1,0 +1,118 @@
+//! How many bytes of answers are in memory at the same time, for all peers and for each. A peer that asks for much and
+//! takes little waits for itself; others go on.
+
+use std::io;
+use std::sync::Arc;
+
+use fai_core::object::MAX_OBJECT_LEN;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Bytes for all peers together.
+const ALL: u64 = 256 << 20;
+
+/// Bytes for one peer: the longest record and more, so that each can have all it asks for.
+const OWN: u64 = MAX_OBJECT_LEN as u64 + (16 << 20);
+
+/// What a permit stands for.
+const UNIT: u64 = 1 << 10;
+
+/// What one peer may hold, out of what all may.
+#[derive(Debug, Clone)]
+pub(super) struct Share {
+    all: Arc<Semaphore>,
+    own: Arc<Semaphore>,
+}
+
+/// Bytes that are accounted for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Held {
+    parts: [OwnedSemaphorePermit; 2],
+}
+
+/// Room for all peers.
+pub(super) fn for_all() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(units(ALL) as usize))
+}
+
+impl Share {
+    /// A peer's share of `all`.
+    pub(super) fn of(all: &Arc<Semaphore>) -> Self {
+        Self {
+            all: Arc::clone(all),
+            own: Arc::new(Semaphore::new(units(OWN) as usize)),
+        }
+    }
+
+    /// Waits until there is room for so many bytes. Whoever waits must hold nothing that ends only when the wait does:
+    /// what was read before has to be given back as soon as it is written.
+    ///
+    /// # Errors
+    /// When it is more than there will ever be.
+    pub(super) async fn take(&self, bytes: u64) -> io::Result<Held> {
+        if bytes > OWN {
+            return Err(io::Error::other("a record that is longer than any may be"));
+        }
+        // The peer's own first: while it waits for itself it keeps nothing from others.
+        let own = Arc::clone(&self.own).acquire_many_owned(units(bytes)).await;
+        let own = own.map_err(io::Error::other)?;
+        let all = Arc::clone(&self.all).acquire_many_owned(units(bytes)).await;
+        let parts = [own, all.map_err(io::Error::other)?];
+        Ok(Held { parts })
+    }
+}
+
+impl Held {
+    /// Gives back all but `bytes`.
+    pub(super) fn shrink_to(&mut self, bytes: u64) {
+        let needed = units(bytes) as usize;
+        for part in &mut self.parts {
+            let spare = part.num_permits().saturating_sub(needed);
+            drop(part.split(spare));
+        }
+    }
+}
+
+fn units(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is granted at once.
+    fn granted(share: &Share, bytes: u64) -> Option<Held> {
+        use futures::FutureExt;
+        share.take(bytes).now_or_never().map(Result::unwrap)
+    }
+
+    #[test]
+    fn one_peer_cannot_hold_what_all_have_and_all_cannot_hold_more() {
+        let all = for_all();
+        let first = Share::of(&all);
+        let longest = granted(&first, MAX_OBJECT_LEN as u64 + 64).unwrap();
+        assert!(granted(&first, MAX_OBJECT_LEN as u64).is_none());
+        drop(longest);
+        let piece = 5 << 20;
+        let mut held = Vec::new();
+        let mut peers = vec![first];
+        while let Some(more) = granted(peers.last().unwrap(), piece) {
+            held.push(more);
+        }
+        assert_eq!(held.len() as u64, OWN / piece);
+        for _ in 0..20 {
+            let peer = Share::of(&all);
+            while let Some(more) = granted(&peer, piece) {
+                held.push(more);
+            }
+            peers.push(peer);
+        }
+        assert_eq!(held.len() as u64, ALL / piece);
+        for part in &mut held {
+            part.shrink_to(1 << 20);
+        }
+        assert!(granted(&Share::of(&all), OWN).is_some());
+        held.clear();
+        assert_eq!(all.available_permits() as u64, ALL / UNIT);
+    }
+}
