@@ -42,8 +42,9 @@ serve_fai() {
 }
 
 serve_rsync() {
-    printf 'use chroot = no\nport = %s\naddress = 127.0.0.1\n[files]\npath = %s\nread only = yes\n' \
-        "$((PORT + 1))" "$WORK/plain" >"$WORK/rsyncd.conf"
+    # Started by root it would read as nobody.
+    printf 'use chroot = no\nuid = %s\ngid = %s\nport = %s\naddress = 127.0.0.1\n[files]\npath = %s\nread only = yes\n' \
+        "$(id -u)" "$(id -g)" "$((PORT + 1))" "$WORK/plain" >"$WORK/rsyncd.conf"
     rsync --daemon --no-detach --config="$WORK/rsyncd.conf" &
     SERVERS+=($!)
 }

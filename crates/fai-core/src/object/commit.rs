@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, HashSet};
 use minicbor::data::Type;
 
 use super::Object;
-use super::cbor::{self, DecodeError, MAX_OBJECT_LEN, Reader};
+use super::cbor::{self, DecodeError, Reader};
 use super::id::{CommitId, TreeId};
 use super::value::{self, MAX_DEPTH, Value};
 
 /// Parents a commit may have.
 pub const MAX_PARENTS: usize = 64;
-const MAX_MESSAGE: usize = 1 << 20;
+/// The longest encoding of a commit, in bytes: it must fit into a message between peers.
+pub const MAX_COMMIT_LEN: usize = 1_000_000;
+const MAX_MESSAGE: usize = 500_000;
 const MAX_NAME: usize = 1024;
 const MAX_SIGNATURE: usize = 4096;
 
@@ -90,15 +92,15 @@ impl Commit {
         {
             "an author with control characters or angle brackets"
         } else if self.message.len() > MAX_MESSAGE {
-            "a message longer than 1 MiB"
+            "a message longer than 500,000 bytes"
         } else if !(-1439..=1439).contains(&self.time.offset_minutes) {
             "a time zone of a day or more"
         } else if self.signature.as_ref().is_some_and(|bytes| bytes.len() > MAX_SIGNATURE) {
             "a signature longer than 4096 bytes"
         } else if !self.metadata.values().all(|value| value.nests_within(MAX_DEPTH)) {
             "metadata nested deeper than 16"
-        } else if self.encode().len() > MAX_OBJECT_LEN {
-            "an encoding longer than 64 MiB"
+        } else if self.encode().len() > MAX_COMMIT_LEN {
+            "an encoding longer than 1,000,000 bytes: large logs belong into files"
         } else {
             return Ok(());
         };
@@ -251,7 +253,7 @@ mod tests {
         }
         let mut long = sample();
         long.metadata
-            .insert("log".into(), Value::Text("x".repeat(MAX_OBJECT_LEN)));
+            .insert("log".into(), Value::Text("x".repeat(MAX_COMMIT_LEN)));
         assert!(long.validate().is_err());
     }
 

@@ -14,7 +14,7 @@ mod tree;
 mod value;
 
 pub use cbor::{DecodeError, MAX_OBJECT_LEN};
-pub use commit::{Author, Commit, MAX_PARENTS, Time};
+pub use commit::{Author, Commit, MAX_COMMIT_LEN, MAX_PARENTS, Time};
 pub use id::{ChunkId, CommitId, ContentHash, FileId, Hash, Id, Kind, PageId, ParseIdError, TreeId};
 pub use manifest::{Extent, MAX_CHUNK_LEN, MAX_LEVEL, Manifest, ManifestBuilder, NODE_ENTRIES, Page};
 pub use name::{NameError, check_name, fold_name};

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use fai_core::object::{Commit, CommitId, Hash, Id, MAX_OBJECT_LEN};
+use fai_core::object::{Commit, CommitId, Hash, Id, MAX_COMMIT_LEN};
 use fai_core::repo::{RepositoryId, check_ref_name};
 use libp2p::{PeerId, Stream};
 
@@ -169,7 +169,7 @@ impl Remote {
         let mut commits = Vec::new();
         for bytes in encoded {
             let id = CommitId::of(&bytes);
-            if bytes.len() > MAX_OBJECT_LEN || !expected.remove(&id) {
+            if bytes.len() > MAX_COMMIT_LEN || !expected.remove(&id) {
                 return Err(self.protocol(format!("commit {} was not asked for", id.short())));
             }
             let commit = <Commit as fai_core::object::Object>::decode(&bytes).map_err(|error| {
