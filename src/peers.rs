@@ -14,6 +14,7 @@ use fai_network::{Connection, Error, Identity, IncomingStreams, Multiaddr, Node,
 use serde_json::Value;
 
 use crate::context::Context;
+use crate::ui::{Output, Symbol};
 
 /// The name under which a clone remembers where it came from.
 pub const DEFAULT_REMOTE: &str = "origin";
@@ -21,12 +22,16 @@ pub const DEFAULT_REMOTE: &str = "origin";
 /// How long the local network is searched for a peer.
 const SEARCH: Duration = Duration::from_secs(10);
 
+/// How long a neighbour may take to be met before what the directory says is used.
+const NEAR: Duration = Duration::from_secs(2);
+
 /// A peer that runs as long as one command.
 pub struct Peers {
     /// Where the network runs.
     pub runtime: tokio::runtime::Runtime,
     /// This peer.
     pub node: Node,
+    out: Output,
 }
 
 /// What the user names: a peer, or a repository on this machine.
@@ -49,14 +54,16 @@ impl Peers {
         let identity = Identity::load_or_create(&context.home()?)?;
         let runtime = runtime()?;
         let options = NodeOptions {
-            listen: Vec::new(),
             local_discovery: true,
+            bootstrap: context.bootstrap()?,
+            ..NodeOptions::default()
         };
         let (node, incoming) = {
             let _entered = runtime.enter();
             Node::start(&identity, options)?
         };
-        Ok((Self { runtime, node }, incoming))
+        let out = context.out;
+        Ok((Self { runtime, node, out }, incoming))
     }
 
     /// Connects to whoever `source` names, and begins to talk about the repository it names.
@@ -65,6 +72,9 @@ impl Peers {
             let connection = self.connect(source).await?;
             Remote::open(&self.node, connection, source.repository.clone()).await
         })?;
+        if let Some(relay) = remote.connection().relay() {
+            self.out.say(Symbol::Network, format!("Relayed through {relay}"))?;
+        }
         Ok(remote)
     }
 
@@ -80,22 +90,60 @@ impl Peers {
                 let addresses = self.search(peer).await?;
                 self.node.dial(Some(peer), addresses).await
             }
-            peer => self.node.dial(peer, source.addresses.clone()).await,
+            Some(peer) => match self.node.dial(Some(peer), source.addresses.clone()).await {
+                // Where it was once; the directory may know where it is now.
+                Err(error @ Error::Unreachable { .. }) => match self.node.find(peer).await {
+                    Ok(addresses) if !addresses.is_empty() => self.node.dial(Some(peer), addresses).await,
+                    _ => Err(error),
+                },
+                other => other,
+            },
+            None => self.node.dial(None, source.addresses.clone()).await,
         }
     }
 
-    /// Waits until the peer is met on the local network.
+    /// Looks for the peer on the local network, and in the directory if there is one. Neighbours come first: the way to
+    /// them is the shortest.
     async fn search(&self, peer: PeerId) -> Result<Vec<Multiaddr>, Error> {
-        let mut neighbours = self.node.neighbours();
-        let met = neighbours.wait_for(|all| all.contains_key(&peer));
-        match tokio::time::timeout(SEARCH, met).await {
-            Ok(Ok(all)) => Ok(all
-                .get(&peer)
-                .map(|neighbour| neighbour.addresses.iter().cloned().collect())
-                .unwrap_or_default()),
-            _ => Err(Error::NotFound(peer)),
+        let near = async {
+            let mut neighbours = self.node.neighbours();
+            let met = neighbours.wait_for(|all| all.contains_key(&peer));
+            match tokio::time::timeout(SEARCH, met).await {
+                Ok(Ok(all)) => all
+                    .get(&peer)
+                    .map(|neighbour| neighbour.addresses.iter().cloned().collect())
+                    .unwrap_or_default(),
+                _ => Vec::new(),
+            }
+        };
+        let mut near = std::pin::pin!(near);
+        let far = async {
+            let (found, ()) = tokio::join!(self.node.find(peer), tokio::time::sleep(NEAR));
+            found
+        };
+        let (near, far) = tokio::select! {
+            near = &mut near => (near, Ok(Vec::new())),
+            far = far => match far {
+                Ok(far) if !far.is_empty() => (Vec::new(), Ok(far)),
+                other => (near.await, other),
+            },
+        };
+        match (near.is_empty(), far) {
+            (false, _) => Ok(near),
+            (true, Ok(far)) if !far.is_empty() => Ok(far),
+            (true, Ok(_)) => Err(Error::NotFound(peer)),
+            (true, Err(error)) => Err(error),
         }
     }
+}
+
+/// How a transfer went, as scripts are told: directly, or through a relay.
+pub fn route(remote: &Remote) -> (&'static str, Value) {
+    let way = match remote.connection().relay() {
+        Some(_) => "relayed",
+        None => "direct",
+    };
+    ("route", way.into())
 }
 
 /// What scripts are told of a transfer: the command's `own` fields, and what it came to.

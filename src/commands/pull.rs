@@ -8,7 +8,7 @@ use fai_network::fetch::fetch;
 
 use super::push::short;
 use crate::context::Context;
-use crate::peers::{DEFAULT_REMOTE, Peers, remote_source, transferred};
+use crate::peers::{DEFAULT_REMOTE, Peers, remote_source, route, transferred};
 use crate::ui::errors::Hinted;
 use crate::ui::format::size;
 use crate::ui::{Bar, Symbol};
@@ -32,6 +32,7 @@ impl Args {
         let peers = Peers::asking(context)?;
         let mut remote = peers.remote(&source)?;
         remote.must_be(repository.id()?)?;
+        let route = route(&remote);
         let refs = peers.runtime.block_on(remote.refs())?;
         let known = repository.refs()?;
         let at = |refs: &[(String, CommitId)], name: &str| {
@@ -97,7 +98,7 @@ impl Args {
             context.out.say(Symbol::Done, "Pull complete!")?;
         }
         let count = if ahead { 0 } else { count };
-        let own = [("branch", short(&branch).into()), ("commits", count.into())];
+        let own = [("branch", short(&branch).into()), ("commits", count.into()), route];
         context.out.document(&transferred(own, &report))
     }
 }

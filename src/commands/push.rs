@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::serve::clock;
 use crate::context::Context;
-use crate::peers::{DEFAULT_REMOTE, Peers, remote_source};
+use crate::peers::{DEFAULT_REMOTE, Peers, remote_source, route};
 use crate::ui::Symbol;
 use crate::ui::errors::Hinted;
 use crate::ui::format::size;
@@ -106,6 +106,7 @@ impl Args {
             "branch": short(branch),
             "commits": commits,
             "bytes": bytes,
+            "route": route(remote).1,
         }))
     }
 }

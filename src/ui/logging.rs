@@ -5,7 +5,8 @@ use tracing_subscriber::EnvFilter;
 /// Starts logging at the asked level; warnings only when nothing was asked.
 pub fn start(verbose: u8) {
     let default = match verbose {
-        0 => "warn",
+        // What peers do wrong is no news to people; the directory and the relays have much to say about it.
+        0 => "warn,libp2p_kad=error,libp2p_relay=error,libp2p_autonat=error,libp2p_dcutr=error",
         1 => "info",
         _ => "debug",
     };

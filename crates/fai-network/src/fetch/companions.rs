@@ -1,5 +1,7 @@
-//! More ways to the same repository: a second connection to the peer, and other peers nearby that serve a copy.
+//! More ways to the same repository: a second connection to the peer, and other peers that serve a copy, nearby or in the
+//! directory.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
@@ -19,12 +21,21 @@ const MOST: usize = 16;
 /// that two to one peer are faster than one.
 pub async fn companions(node: &Node, remote: &Remote) -> Vec<Remote> {
     let again = (remote.peer(), vec![remote.connection().address.clone()]);
+    // A relay carries one connection to a peer no slower than two.
+    let again = Some(again).filter(|_| remote.connection().relay().is_none());
     let neighbours = node.neighbours().borrow().clone();
-    let others = neighbours
+    let mut others: BTreeMap<PeerId, Vec<Multiaddr>> = neighbours
         .into_iter()
-        .filter(|(peer, _)| *peer != remote.peer())
-        .map(|(peer, Neighbour { addresses, .. })| (peer, addresses.into_iter().collect()));
-    let asked = std::iter::once(again).chain(others).take(MOST);
+        .map(|(peer, Neighbour { addresses, .. })| (peer, addresses.into_iter().collect()))
+        .collect();
+    // Without a directory there are none, and at once.
+    if let Ok(Ok(far)) = tokio::time::timeout(ANSWER, node.providers(&remote.id)).await {
+        far.into_iter().for_each(|(peer, addresses)| {
+            others.entry(peer).or_insert(addresses);
+        });
+    }
+    others.retain(|peer, _| *peer != remote.peer() && *peer != node.peer());
+    let asked = again.into_iter().chain(others).take(MOST);
     let answers = futures::future::join_all(asked.map(|(peer, addresses)| open(node, remote, peer, addresses))).await;
     answers.into_iter().flatten().collect()
 }
