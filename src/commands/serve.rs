@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use fai_core::Repository;
 use fai_network::serve::{Clock, Happening, Offer, serve};
-
 use fai_network::source::{MAX_ADDRESSES, bootstrap_address, by_id};
 use fai_network::{Identity, Multiaddr, Node, NodeOptions, Protocol, Source};
 use serde_json::json;
@@ -77,7 +76,7 @@ impl Args {
             None => match context.repository() {
                 Ok(repository) => offers.push(self.offer(repository)?),
                 // A relay need not have anything of its own.
-                Err(_) if self.relay => {}
+                Err(error) if self.relay && is_nowhere(&error) => {}
                 Err(error) => return Err(error),
             },
             Some(folder) => {
@@ -121,13 +120,13 @@ impl Args {
         };
         let reserves = !bootstrap.is_empty() && !self.relay;
         let (node, incoming) = self.start(context, identity, &bootstrap)?;
-        announce(context, &node, &offers, reserves).await?;
+        let told = announce(context, &node, &offers, reserves).await?;
         if self.relay {
             self.invite(context, &node)?;
         }
         let (happened, mut happenings) = mpsc::channel(256);
         let publishing = publish(node.clone(), offers.clone());
-        let moving = follow(context, &node, &offers);
+        let moving = follow(context, &node, &offers, relayed(&told));
         let serving = serve(node.clone(), incoming, offers.clone(), happened, clock());
         let watching = async {
             while let Some(happening) = happenings.recv().await {
@@ -192,6 +191,10 @@ impl Args {
     }
 }
 
+fn is_nowhere(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(fai_core::repo::Error::NotARepository(_)))
+}
+
 fn bootstrap(text: &str) -> Result<Multiaddr, fai_network::Error> {
     bootstrap_address(text)
 }
@@ -229,15 +232,17 @@ async fn publish(node: Node, offers: Vec<Offer>) {
 }
 
 /// Tells when a relay begins or ceases to lead here.
-async fn follow(context: &Context, node: &Node, offers: &[Offer]) -> Result<()> {
+async fn follow(context: &Context, node: &Node, offers: &[Offer], mut known: Vec<Multiaddr>) -> Result<()> {
     let mut changes = node.addresses();
-    let mut known = relayed(&changes.borrow_and_update());
-    while changes.changed().await.is_ok() {
+    loop {
         // A relay is known under several addresses, which come one after another.
         let all = settled(changes.clone()).await;
         let now = relayed(&all);
         if now == known {
-            continue;
+            match changes.changed().await {
+                Ok(()) => continue,
+                Err(_) => return Ok(()),
+            }
         }
         let ticket = ticket(node, offers, &all);
         match now.first() {
@@ -258,7 +263,6 @@ async fn follow(context: &Context, node: &Node, offers: &[Offer]) -> Result<()> 
         }))?;
         known = now;
     }
-    Ok(())
 }
 
 /// The addresses that lead through relays.
@@ -289,8 +293,8 @@ fn ticket(node: &Node, offers: &[Offer], addresses: &BTreeSet<Multiaddr>) -> Str
     source.to_ticket().unwrap_or_default()
 }
 
-/// Prints where this peer is, once it knows.
-async fn announce(context: &Context, node: &Node, offers: &[Offer], reserves: bool) -> Result<()> {
+/// Prints where this peer is, once it knows, and gives what it printed.
+async fn announce(context: &Context, node: &Node, offers: &[Offer], reserves: bool) -> Result<BTreeSet<Multiaddr>> {
     if reserves {
         let mut changes = node.addresses();
         let led = changes.wait_for(|all| !relayed(all).is_empty());
@@ -322,7 +326,8 @@ async fn announce(context: &Context, node: &Node, offers: &[Offer], reserves: bo
         "addresses": addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "ticket": ticket,
         "repositories": offers.iter().map(|offer| json!({ "name": offer.name, "id": offer.id.to_string() })).collect::<Vec<_>>(),
-    }))
+    }))?;
+    Ok(addresses)
 }
 
 /// The addresses once no more have come for a moment.

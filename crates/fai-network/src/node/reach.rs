@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use fai_core::repo::RepositoryId;
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::oneshot;
 
-use super::address::{Through, is_relayed, through};
+use super::address::{is_relayed, through};
 use super::lookups::Peers;
 use super::task::Command;
 use super::{Connection, Node, directory};
@@ -28,6 +29,9 @@ const INTERFACES: Duration = Duration::from_millis(300);
 /// How long a question to the directory may take, with connecting to it.
 const QUESTION: Duration = Duration::from_secs(15);
 
+/// What errors call a relay.
+const RELAY: &str = "the relay ";
+
 impl Node {
     /// Opens a connection to whoever answers at one of `addresses`, which must be `peer` if one is given. Another
     /// connection to the same peer is a new one. Relays carry it only where nothing else works in time.
@@ -41,7 +45,7 @@ impl Node {
             return direct.await;
         }
         let mut reasons = Vec::new();
-        let mut relayed = std::pin::pin!(self.dial_each(peer, relayed));
+        let mut relayed = std::pin::pin!(self.dial_relays(peer, relayed));
         match tokio::time::timeout(HEAD_START, &mut direct).await {
             Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(error)) => {
@@ -75,24 +79,15 @@ impl Node {
         let mut reasons = Vec::new();
         // One by one: libp2p races them and gives up when the first to connect is another peer.
         for address in addresses {
-            let dialled = match (peer, through(&address)) {
-                (Some(peer), Some(way)) => self.dial_through(peer, way, address).await,
-                (Some(peer), None) => {
-                    let options = DialOpts::peer_id(peer)
-                        .condition(PeerCondition::Always)
-                        .addresses(vec![address]);
-                    self.dial_one(options.allocate_new_port().build()).await
-                }
-                (None, None) => {
-                    let options = DialOpts::unknown_peer_id().address(address);
-                    self.dial_one(options.allocate_new_port().build()).await
-                }
-                (None, Some(_)) => {
-                    let reason = "an address that leads through a relay must say to whom".into();
-                    Err(unreachable(None, vec![reason]))
-                }
+            let options = match peer {
+                Some(peer) => DialOpts::peer_id(peer)
+                    .condition(PeerCondition::Always)
+                    .addresses(vec![address])
+                    .allocate_new_port()
+                    .build(),
+                None => DialOpts::unknown_peer_id().address(address).allocate_new_port().build(),
             };
-            match dialled {
+            match self.dial_one(options).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => reasons.extend(reason(error)?),
             }
@@ -100,9 +95,32 @@ impl Node {
         Err(unreachable(peer, reasons))
     }
 
+    async fn dial_relays(&self, peer: Option<PeerId>, addresses: Vec<Multiaddr>) -> Result<Connection, Error> {
+        let Some(peer) = peer else {
+            let reason = "an address that leads through a relay must say to whom".into();
+            return Err(unreachable(None, vec![reason]));
+        };
+        let mut relays: Vec<(PeerId, Vec<Multiaddr>)> = Vec::new();
+        for way in addresses.iter().filter_map(through) {
+            match relays.iter_mut().find(|(relay, _)| *relay == way.relay) {
+                Some((_, places)) => places.push(way.address),
+                None => relays.push((way.relay, vec![way.address])),
+            }
+        }
+        let mut reasons = Vec::new();
+        for (relay, places) in relays {
+            match self.dial_through(peer, relay, places).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => reasons.extend(reason(error)?),
+            }
+        }
+        Err(unreachable(Some(peer), reasons))
+    }
+
     /// Connects through a relay, and prefers a direct connection if both sides come to one.
-    async fn dial_through(&self, peer: PeerId, way: Through, address: Multiaddr) -> Result<Connection, Error> {
-        self.meet(&way).await?;
+    async fn dial_through(&self, peer: PeerId, relay: PeerId, places: Vec<Multiaddr>) -> Result<Connection, Error> {
+        let address = self.meet(relay, places).await?;
+        let address = address.with(Protocol::P2p(relay)).with(Protocol::P2pCircuit);
         let options = DialOpts::peer_id(peer)
             .condition(PeerCondition::Always)
             .addresses(vec![address]);
@@ -117,25 +135,28 @@ impl Node {
         }
     }
 
-    /// Connects to a relay, and waits until it has said how it sees this peer: without that nothing becomes direct.
-    async fn meet(&self, way: &Through) -> Result<(), Error> {
+    /// Connects to a relay at one of `places`, and waits until it has said how it sees this peer: without that nothing
+    /// becomes direct. Gives the place at which it answers.
+    async fn meet(&self, relay: PeerId, mut places: Vec<Multiaddr>) -> Result<Multiaddr, Error> {
         self.listen().await?;
-        let met = self.command(|reply| Command::Meet(way.relay, reply)).await?;
-        // From the port that is listened on, so that the relay sees where others may dial.
-        let options = DialOpts::peer_id(way.relay)
+        let met = self.command(|reply| Command::Meet(relay, reply)).await?;
+        places.truncate(directory::MAX_ADDRESSES);
+        // From the port that is listened on, so that the relay sees where others may dial. All places at once: many relays
+        // have some that lead nowhere from here.
+        let options = DialOpts::peer_id(relay)
             .condition(PeerCondition::Disconnected)
-            .addresses(vec![way.address.clone()]);
-        match self.dial_one(options.build()).await {
+            .addresses(places);
+        let connection = match self.dial_one(options.build()).await {
             Err(Error::Unreachable { reason, .. }) => {
                 return Err(Error::Unreachable {
-                    peer: format!("the relay {}", way.relay),
+                    peer: format!("{RELAY}{relay}"),
                     reason,
                 });
             }
-            other => drop(other?),
-        }
+            other => other?,
+        };
         let _ = tokio::time::timeout(INTRODUCTION, met).await;
-        Ok(())
+        Ok(connection.address)
     }
 
     /// Listens if nothing is listened on yet: only so can a relayed connection become direct.
@@ -205,7 +226,7 @@ fn stopped() -> Error {
 /// Why an attempt failed, if another one may still work.
 fn reason(error: Error) -> Result<Option<String>, Error> {
     match error {
-        Error::Unreachable { peer, reason } if peer.starts_with("the relay") => Ok(Some(format!("{peer}: {reason}"))),
+        Error::Unreachable { peer, reason } if peer.starts_with(RELAY) => Ok(Some(format!("{peer}: {reason}"))),
         Error::Unreachable { reason, .. } => Ok((!reason.is_empty()).then_some(reason)),
         other => Err(other),
     }

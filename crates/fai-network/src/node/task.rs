@@ -221,13 +221,18 @@ impl Task {
                 ..
             } => self.connected(peer_id, connection_id, &endpoint),
             SwarmEvent::ConnectionClosed {
-                peer_id, connection_id, ..
+                peer_id,
+                connection_id,
+                num_established,
+                ..
             } => {
+                if num_established == 0 {
+                    self.introduced.remove(&peer_id);
+                }
                 if let Some(connections) = self.direct.get_mut(&peer_id) {
                     connections.retain(|connection| connection.id != connection_id);
                     if connections.is_empty() {
                         self.direct.remove(&peer_id);
-                        self.introduced.remove(&peer_id);
                     }
                 }
                 self.anchors.down(connection_id, Instant::now());
@@ -248,10 +253,10 @@ impl Task {
             // The relay says where it can be reached. It may speak only of itself, and not without end.
             let relay = self.anchors.seat_of(listener);
             let known = self.addresses.borrow().iter().filter(|known| is_relayed(known)).count();
-            if known >= 2 * directory::MAX_ADDRESSES
-                || relay.is_none()
-                || through(&address).map(|way| way.relay) != relay
-            {
+            let is_its_own = relay.is_some() && through(&address).map(|way| way.relay) == relay;
+            // A second way to the same place only makes tickets longer.
+            let over_tcp = address.iter().any(|part| matches!(part, Protocol::Tcp(_)));
+            if known >= 2 * directory::MAX_ADDRESSES || !is_its_own || !over_tcp {
                 return;
             }
             self.swarm.add_external_address(address.clone());
