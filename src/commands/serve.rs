@@ -318,8 +318,10 @@ async fn announce(context: &Context, node: &Node, offers: &[Offer], reserves: bo
             format!("Serving {} ({})", offer.name, offer.id.short()),
         )?;
     }
-    context.out.say(Symbol::Ticket, format!("Ticket: {ticket}"))?;
-    context.out.line("Others run: fai clone TICKET. Ctrl-C ends it.")?;
+    if !offers.is_empty() {
+        context.out.say(Symbol::Ticket, format!("Ticket: {ticket}"))?;
+        context.out.line("Others run: fai clone TICKET. Ctrl-C ends it.")?;
+    }
     context.out.event(&json!({
         "event": "listening",
         "peer_id": node.peer().to_string(),

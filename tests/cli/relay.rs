@@ -71,6 +71,25 @@ fn peers_without_a_way_to_each_other_meet_through_a_relay() {
 }
 
 #[test]
+fn what_one_bootstrap_peer_knows_is_found_through_another() {
+    let Some(network) = or_skip(Network::apart(2)) else {
+        return;
+    };
+    let (owner, one, two) = (
+        Person::at(&network, 1),
+        Person::at(&network, 0),
+        Person::at(&network, 0),
+    );
+    let first = one.serve(&["--relay"]);
+    let second = two.serve(&["--relay", "--bootstrap", &place(&first, 2)]);
+    owner.begin(&noise(16, 2_000_000));
+    let _serving = owner.serve(&["--bootstrap", &place(&first, 1)]);
+    let (person, report) = clone_of(&network, 2, &owner.peer(), Some(&place(&second, 2)));
+    assert_eq!(report["route"], "relayed", "{report}");
+    assert_eq!(files_below(&person.folder()), files_below(&owner.folder()));
+}
+
+#[test]
 fn who_serves_a_copy_is_found_by_the_repository_unless_it_is_for_listed_peers() {
     let Some(network) = or_skip(Network::apart(4)) else {
         return;

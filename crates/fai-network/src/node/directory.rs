@@ -37,9 +37,13 @@ pub const MAX_ADDRESSES: usize = 8;
 /// Peers that are taken from one answer.
 pub const MAX_PEERS: usize = 16;
 
-/// Keys that are kept for others, and of these from one peer.
+/// Announcements of others that are kept, the keys of these, and those of one peer.
+const MAX_KEPT: usize = 16_384;
 const MAX_KEYS: usize = 4096;
 const MAX_KEYS_A_PEER: usize = 257;
+
+/// How often it is looked for announcements that have ended.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// Keys that a peer announces: its repositories and itself.
 pub const MAX_ANNOUNCED: usize = MAX_KEYS_A_PEER - 1;
@@ -59,6 +63,7 @@ pub struct Behaviour {
     kad: kad::Behaviour<MemoryStore>,
     /// When what others announced here ends.
     kept: HashMap<PeerId, HashMap<RecordKey, Instant>>,
+    swept: Option<Instant>,
     /// Relays that this peer is configured to use: names of theirs are as good as their addresses.
     trusted: HashSet<PeerId>,
 }
@@ -85,6 +90,7 @@ impl Behaviour {
         Self {
             kad,
             kept: HashMap::new(),
+            swept: None,
             trusted,
         }
     }
@@ -142,23 +148,26 @@ impl Behaviour {
 
     /// Keeps what a peer announces, as far as the limits allow.
     pub fn keep(&mut self, mut record: ProviderRecord, now: Instant) {
-        self.forget(now);
+        if self.swept.is_none_or(|swept| now.duration_since(swept) >= SWEEP) {
+            self.forget(now);
+        }
         record.addresses = self.cut(record.addresses);
         if record.key.as_ref().len() != blake3::OUT_LEN || record.addresses.is_empty() {
             return;
         }
-        let known: usize = self.kept.values().map(HashMap::len).sum();
-        let kept = self.kept.entry(record.provider).or_default();
-        let again = kept.contains_key(&record.key);
-        let full = known >= MAX_KEYS * MAX_PEERS / 4 || kept.len() >= MAX_KEYS_A_PEER;
+        let all: usize = self.kept.values().map(HashMap::len).sum();
+        let own = self.kept.get(&record.provider);
+        let again = own.is_some_and(|keys| keys.contains_key(&record.key));
+        let full = all >= MAX_KEPT || own.is_some_and(|keys| keys.len() >= MAX_KEYS_A_PEER);
         if (again || !full) && self.kad.store_mut().add_provider(record.clone()).is_ok() {
-            kept.insert(record.key, now + HOLDS);
+            let keys = self.kept.entry(record.provider).or_default();
+            keys.insert(record.key, now + HOLDS);
         }
-        self.kept.retain(|_, keys| !keys.is_empty());
     }
 
     /// Removes what has not been announced again: the store does so only when it is asked for it.
     fn forget(&mut self, now: Instant) {
+        self.swept = Some(now);
         let store = self.kad.store_mut();
         for (peer, keys) in &mut self.kept {
             keys.retain(|key, until| {
@@ -323,9 +332,13 @@ mod tests {
 
     #[test]
     fn keys_tell_apart_what_they_stand_for() {
-        let peer = Identity::passing().peer();
-        let id = RepositoryId::from_bytes([7; 32]);
-        assert_ne!(repository_key(&id).as_ref(), id.as_bytes());
-        assert_ne!(repository_key(&id), peer_key(&peer));
+        let peer: PeerId = "12D3KooWQK1wnefoLrcVHbbnf5tLzbopUd3K3bFAoJpA7YJgL5pV".parse().unwrap();
+        let id = RepositoryId::from_bytes(std::array::from_fn(|i| u8::try_from(i).unwrap()));
+        // The norm names both.
+        let norm = include_str!("../../../../docs/protocol.md");
+        for key in [repository_key(&id), peer_key(&peer)] {
+            let hexadecimal = data_encoding::HEXLOWER.encode(key.as_ref());
+            assert!(norm.contains(&hexadecimal), "{hexadecimal}");
+        }
     }
 }

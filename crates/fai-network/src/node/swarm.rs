@@ -170,3 +170,45 @@ fn relayer(peer: libp2p::PeerId) -> relay::Behaviour {
     behaviour.set_status(Some(relay::Status::Enable));
     behaviour
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{RECORDS, SYNC};
+
+    fn parts(listen: &[&str], bootstrap: bool, relay: bool) -> [bool; 6] {
+        let bootstrap = format!("/ip4/192.0.2.1/tcp/4001/p2p/{}", Identity::passing().peer())
+            .parse()
+            .into_iter()
+            .filter(|_| bootstrap);
+        let options = NodeOptions {
+            listen: listen.iter().map(|address| address.parse().unwrap()).collect(),
+            local_discovery: false,
+            bootstrap: bootstrap.collect(),
+            relay,
+        };
+        let (sync, ..) = streams::Behaviour::new(SYNC);
+        let (records, ..) = streams::Behaviour::new(RECORDS);
+        let swarm = swarm(&Identity::passing(), &options, sync, records).unwrap();
+        let parts = swarm.behaviour();
+        [
+            parts.relay.is_enabled(),
+            parts.through.is_enabled(),
+            parts.upgrade.is_enabled(),
+            parts.reachable.is_enabled(),
+            parts.dial_back.is_enabled(),
+            parts.directory.is_enabled(),
+        ]
+    }
+
+    #[tokio::test]
+    async fn what_nobody_asked_for_is_off() {
+        let here = ["/ip4/127.0.0.1/tcp/0"];
+        assert_eq!(parts(&here, false, false), [false; 6]);
+        // A relayed address may come in any ticket.
+        assert_eq!(parts(&[], false, false), [false, true, true, false, false, false]);
+        assert_eq!(parts(&[], true, false), [false, true, true, false, false, true]);
+        assert_eq!(parts(&here, true, false), [false, true, true, true, false, true]);
+        assert_eq!(parts(&here, false, true), [true, false, false, false, true, true]);
+    }
+}
