@@ -117,9 +117,14 @@ impl Peers {
             }
         };
         let mut near = std::pin::pin!(near);
+        // Who has just begun to serve may not have announced it yet, so that no answer is asked for again.
         let far = async {
-            let (found, ()) = tokio::join!(self.node.find(peer), tokio::time::sleep(NEAR));
-            found
+            loop {
+                let (found, ()) = tokio::join!(self.node.find(peer), tokio::time::sleep(NEAR));
+                if !matches!(&found, Ok(found) if found.is_empty()) {
+                    return found;
+                }
+            }
         };
         let (near, far) = tokio::select! {
             near = &mut near => (near, Ok(Vec::new())),

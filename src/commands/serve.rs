@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use fai_core::Repository;
+use fai_core::repo::RepositoryId;
 use fai_network::serve::{Clock, Happening, Offer, serve};
 use fai_network::source::{MAX_ADDRESSES, bootstrap_address, by_id};
 use fai_network::{Identity, Multiaddr, Node, NodeOptions, Protocol, Source};
@@ -120,6 +121,7 @@ impl Args {
         };
         let reserves = !bootstrap.is_empty() && !self.relay;
         let (node, incoming) = self.start(context, identity, &bootstrap)?;
+        node.announce(&public(&offers)).await;
         let told = announce(context, &node, &offers, reserves).await?;
         if self.relay {
             self.invite(context, &node)?;
@@ -217,18 +219,22 @@ fn everywhere(port: u16) -> Result<Vec<Multiaddr>> {
     Ok(all.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)
 }
 
-/// Announces in the directory what everybody may read, as the settings say at the moment, until the node ends.
+/// Announces in the directory what everybody may read when the settings change that, until the node ends.
 async fn publish(node: Node, offers: Vec<Offer>) {
-    let mut announced = None;
+    let mut announced = public(&offers);
     loop {
-        let public = offers.iter().filter(|offer| offer.is_public());
-        let public: Vec<_> = public.map(|offer| offer.id).collect();
-        if announced.as_ref() != Some(&public) {
-            node.announce(&public).await;
-            announced = Some(public);
-        }
         tokio::time::sleep(LOOK_AGAIN).await;
+        let now = public(&offers);
+        if now != announced {
+            node.announce(&now).await;
+            announced = now;
+        }
     }
+}
+
+fn public(offers: &[Offer]) -> Vec<RepositoryId> {
+    let public = offers.iter().filter(|offer| offer.is_public());
+    public.map(|offer| offer.id).collect()
 }
 
 /// Tells when a relay begins or ceases to lead here.

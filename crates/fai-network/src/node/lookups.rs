@@ -12,7 +12,7 @@ use super::task::Task;
 use crate::Error;
 
 /// How long changes of this peer's addresses are awaited before they are announced.
-const SETTLE: Duration = Duration::from_millis(500);
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// Peers, and where they are.
 pub type Peers = BTreeMap<PeerId, Vec<Multiaddr>>;
