@@ -128,6 +128,7 @@ impl Args {
         }
         let (happened, mut happenings) = mpsc::channel(256);
         let publishing = publish(node.clone(), offers.clone());
+        let reached = follow_confirmed(context, &node);
         let moving = follow(context, &node, &offers, relayed(&told));
         let serving = serve(node.clone(), incoming, offers.clone(), happened, clock());
         let watching = async {
@@ -141,6 +142,7 @@ impl Args {
             () = serving => Ok(()),
             () = publishing => Ok(()),
             result = moving => result,
+            result = reached => result,
             result = watching => result,
             _ = stopped() => context.out.line("Stopped"),
         }
@@ -263,12 +265,31 @@ async fn follow(context: &Context, node: &Node, offers: &[Offer], mut known: Vec
                 .say(Symbol::Network, "No relay leads here any more; trying again")?,
         }
         context.out.event(&json!({
-            "event": if now.is_empty() { "unreachable" } else { "reachable" },
+            "event": "relayed",
             "addresses": now.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "ticket": ticket,
         }))?;
         known = now;
     }
+}
+
+/// Tells where others reach this peer without a relay.
+async fn follow_confirmed(context: &Context, node: &Node) -> Result<()> {
+    let mut changes = node.confirmed();
+    let mut known = BTreeSet::new();
+    while changes.changed().await.is_ok() {
+        let now = changes.borrow_and_update().clone();
+        for address in now.difference(&known) {
+            context
+                .out
+                .say(Symbol::Network, format!("Others reach {address} without a relay"))?;
+            context
+                .out
+                .event(&json!({ "event": "reachable", "address": address.to_string() }))?;
+        }
+        known = now;
+    }
+    Ok(())
 }
 
 /// The addresses that lead through relays.

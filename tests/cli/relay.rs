@@ -42,6 +42,9 @@ fn peers_without_a_way_to_each_other_meet_through_a_relay() {
     let serving = owner.serve(&["--bootstrap", &place(&relay, 1)]);
     assert!(!circuits(&serving.first).is_empty(), "{}", serving.first);
     let ticket = text(&serving.first["ticket"]);
+    // The relay has a way to it, though nobody else.
+    let reachable = text(&serving.event("reachable")["address"]);
+    assert!(reachable.starts_with("/ip4/10.78.1.2/tcp/"), "{reachable}");
 
     // Nothing is configured here: the ticket says all.
     let (one, report) = clone_of(&network, 2, &ticket, None);
@@ -144,13 +147,13 @@ fn a_relay_that_goes_away_ends_the_transfer_and_is_used_again_when_it_comes_back
     assert_eq!(output.status.code(), Some(1), "the relay was gone too late");
     let error: Value = serde_json::from_slice(&output.stderr).unwrap();
     assert_eq!(error["error"]["kind"], "connection", "{error}");
-    serving.event("unreachable");
+    assert_eq!(circuits(&serving.event("relayed")).len(), 0);
     let error = other.fails(&["clone", &ticket, "models"]);
     assert_eq!(error["kind"], "unreachable", "{error}");
     assert!(text(&error["message"]).contains("the relay 12D3KooW"), "{error}");
 
     let _relay = middle.serve(&["--relay"]);
-    let back = serving.event("reachable");
+    let back = serving.event("relayed");
     assert!(!circuits(&back).is_empty(), "{back}");
     let report = other.json(&["clone", &ticket, "models"]);
     assert_eq!(report["route"], "relayed", "{report}");

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use crate::wire::{RECORDS, SYNC};
 use crate::{Error, Identity};
 use streams::{Incoming, Opener};
-use task::{Command, Task};
+use task::{Command, Task, Told};
 
 /// How to take part in the network.
 #[derive(Debug, Clone, Default)]
@@ -87,6 +87,7 @@ pub struct Node {
     sync: Opener,
     records: Opener,
     addresses: watch::Receiver<BTreeSet<Multiaddr>>,
+    confirmed: watch::Receiver<BTreeSet<Multiaddr>>,
     neighbours: watch::Receiver<BTreeMap<PeerId, Neighbour>>,
 }
 
@@ -118,9 +119,15 @@ impl Node {
         }
         let (commands, received) = mpsc::channel(16);
         let (addresses_sender, addresses) = watch::channel(BTreeSet::new());
+        let (confirmed_sender, confirmed) = watch::channel(BTreeSet::new());
         let (neighbours_sender, neighbours) = watch::channel(BTreeMap::new());
         let beyond = !options.bootstrap.is_empty() || options.relay;
-        tokio::spawn(Task::new(swarm, &options, received, addresses_sender, neighbours_sender).run());
+        let told = Told {
+            addresses: addresses_sender,
+            confirmed: confirmed_sender,
+            neighbours: neighbours_sender,
+        };
+        tokio::spawn(Task::new(swarm, &options, received, told).run());
         let node = Self {
             peer,
             beyond,
@@ -128,6 +135,7 @@ impl Node {
             sync: sync_opener,
             records: records_opener,
             addresses,
+            confirmed,
             neighbours,
         };
         let incoming = IncomingStreams {
@@ -145,6 +153,11 @@ impl Node {
     /// Where this peer listens, as it changes. Addresses that lead through a relay are among them.
     pub fn addresses(&self) -> watch::Receiver<BTreeSet<Multiaddr>> {
         self.addresses.clone()
+    }
+
+    /// Where a bootstrap peer has found that others reach this peer without a relay, as it changes.
+    pub fn confirmed(&self) -> watch::Receiver<BTreeSet<Multiaddr>> {
+        self.confirmed.clone()
     }
 
     /// The peers on the local network, as they come and go.

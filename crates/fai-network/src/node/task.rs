@@ -42,6 +42,13 @@ pub(super) enum Command {
     Announce(HashSet<RecordKey>),
 }
 
+/// What the handles are told as it changes.
+pub(super) struct Told {
+    pub addresses: watch::Sender<BTreeSet<Multiaddr>>,
+    pub confirmed: watch::Sender<BTreeSet<Multiaddr>>,
+    pub neighbours: watch::Sender<BTreeMap<PeerId, Neighbour>>,
+}
+
 /// The task that owns the swarm.
 pub(super) struct Task {
     pub swarm: Swarm<Behaviour>,
@@ -49,8 +56,7 @@ pub(super) struct Task {
     pub lookups: Lookups,
     commands: mpsc::Receiver<Command>,
     dials: HashMap<ConnectionId, oneshot::Sender<Result<Connection, Error>>>,
-    addresses: watch::Sender<BTreeSet<Multiaddr>>,
-    neighbours: watch::Sender<BTreeMap<PeerId, Neighbour>>,
+    told: Told,
     /// Connections that no relay carries.
     direct: HashMap<PeerId, Vec<Connection>>,
     introduced: HashSet<PeerId>,
@@ -61,13 +67,7 @@ pub(super) struct Task {
 }
 
 impl Task {
-    pub fn new(
-        swarm: Swarm<Behaviour>,
-        options: &NodeOptions,
-        commands: mpsc::Receiver<Command>,
-        addresses: watch::Sender<BTreeSet<Multiaddr>>,
-        neighbours: watch::Sender<BTreeMap<PeerId, Neighbour>>,
-    ) -> Self {
+    pub fn new(swarm: Swarm<Behaviour>, options: &NodeOptions, commands: mpsc::Receiver<Command>, told: Told) -> Self {
         let serves = !options.asks();
         let everywhere = options.listen.iter().any(|address| match address.iter().next() {
             Some(Protocol::Ip4(ip)) => ip.is_unspecified(),
@@ -80,8 +80,7 @@ impl Task {
             lookups: Lookups::default(),
             commands,
             dials: HashMap::new(),
-            addresses,
-            neighbours,
+            told,
             direct: HashMap::new(),
             introduced: HashSet::new(),
             to_meet: Vec::new(),
@@ -203,16 +202,18 @@ impl Task {
                 addresses.into_iter().for_each(|address| self.not_listening(address));
             }
             SwarmEvent::ExternalAddrConfirmed { address } => {
-                if !is_relayed(&address)
-                    && let Some(directory) = self.swarm.behaviour_mut().directory.as_mut()
-                {
-                    directory.answer();
+                if !is_relayed(&address) {
+                    self.told.confirmed.send_if_modified(|all| all.insert(address.clone()));
+                    if let Some(directory) = self.swarm.behaviour_mut().directory.as_mut() {
+                        directory.answer();
+                    }
                 }
-                self.addresses.send_if_modified(|all| all.insert(bare(address)));
+                self.told.addresses.send_if_modified(|all| all.insert(bare(address)));
                 self.announce_soon();
             }
             SwarmEvent::ExternalAddrExpired { address } => {
-                self.addresses.send_if_modified(|all| all.remove(&bare(address)));
+                self.told.confirmed.send_if_modified(|all| all.remove(&address));
+                self.told.addresses.send_if_modified(|all| all.remove(&bare(address)));
             }
             SwarmEvent::ConnectionEstablished {
                 peer_id,
@@ -252,7 +253,13 @@ impl Task {
         if is_relayed(&address) {
             // The relay says where it can be reached. It may speak only of itself, and not without end.
             let relay = self.anchors.seat_of(listener);
-            let known = self.addresses.borrow().iter().filter(|known| is_relayed(known)).count();
+            let known = self
+                .told
+                .addresses
+                .borrow()
+                .iter()
+                .filter(|known| is_relayed(known))
+                .count();
             let is_its_own = relay.is_some() && through(&address).map(|way| way.relay) == relay;
             // A second way to the same place only makes tickets longer.
             let over_tcp = address.iter().any(|part| matches!(part, Protocol::Tcp(_)));
@@ -266,12 +273,12 @@ impl Task {
         {
             self.swarm.add_external_address(address.clone());
         }
-        self.addresses.send_if_modified(|all| all.insert(bare(address)));
+        self.told.addresses.send_if_modified(|all| all.insert(bare(address)));
     }
 
     fn not_listening(&mut self, address: Multiaddr) {
         self.swarm.remove_external_address(&address);
-        self.addresses.send_if_modified(|all| all.remove(&bare(address)));
+        self.told.addresses.send_if_modified(|all| all.remove(&bare(address)));
     }
 
     fn connected(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
@@ -337,7 +344,7 @@ impl Task {
                 ..
             }) => {
                 let milliseconds = u64::try_from(round_trip.as_millis()).unwrap_or(u64::MAX);
-                self.neighbours.send_if_modified(|all| match all.get_mut(&peer) {
+                self.told.neighbours.send_if_modified(|all| match all.get_mut(&peer) {
                     Some(neighbour) => {
                         neighbour.round_trip = Some(milliseconds);
                         true
@@ -386,7 +393,7 @@ impl Task {
     }
 
     fn discovery(&mut self, event: mdns::Event) {
-        self.neighbours.send_modify(|all| match event {
+        self.told.neighbours.send_modify(|all| match event {
             mdns::Event::Discovered(found) => {
                 for (peer, address) in found.into_iter().filter(|(_, address)| can_be_dialled(address)) {
                     all.entry(peer).or_default().addresses.insert(address);
