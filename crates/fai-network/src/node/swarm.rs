@@ -37,8 +37,8 @@ const PLACE_TIME: Duration = Duration::from_secs(60 * 60);
 
 /// Places and connections that are given in quick succession, to a peer and to an IP address; each comes back after the
 /// time beside it.
-const PER_PEER: (u32, Duration) = (30, Duration::from_secs(60));
-const PER_IP: (u32, Duration) = (60, Duration::from_secs(30));
+const PER_PEER: (u32, Duration) = (60, Duration::from_secs(15));
+const PER_IP: (u32, Duration) = (240, Duration::from_secs(5));
 
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
