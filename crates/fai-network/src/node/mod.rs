@@ -105,8 +105,12 @@ impl Node {
     ///
     /// # Errors
     /// When an address cannot be listened on, or there is no network at all.
-    pub fn start(identity: &Identity, options: NodeOptions) -> Result<(Self, IncomingStreams), Error> {
+    pub fn start(identity: &Identity, mut options: NodeOptions) -> Result<(Self, IncomingStreams), Error> {
         let peer = identity.peer();
+        // Where settings are shared, one of the bootstrap peers reads that it is one.
+        options
+            .bootstrap
+            .retain(|address| address::split_peer(address).is_some_and(|(named, _)| named != peer));
         let (sync, sync_opener, sync_incoming) = streams::Behaviour::new(SYNC);
         let (records, records_opener, records_incoming) = streams::Behaviour::new(RECORDS);
         let mut swarm = swarm::swarm(identity, &options, sync, records)?;

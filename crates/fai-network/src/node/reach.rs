@@ -40,10 +40,13 @@ impl Node {
     /// [`Error::Unreachable`] with the real cause.
     pub async fn dial(&self, peer: Option<PeerId>, addresses: Vec<Multiaddr>) -> Result<Connection, Error> {
         let (relayed, direct): (Vec<_>, Vec<_>) = addresses.into_iter().partition(is_relayed);
-        let mut direct = std::pin::pin!(self.dial_each(peer, direct));
         if relayed.is_empty() {
-            return direct.await;
+            return self.dial_each(peer, direct).await;
         }
+        if direct.is_empty() {
+            return self.dial_relays(peer, relayed).await;
+        }
+        let mut direct = std::pin::pin!(self.dial_each(peer, direct));
         let mut reasons = Vec::new();
         let mut relayed = std::pin::pin!(self.dial_relays(peer, relayed));
         match tokio::time::timeout(HEAD_START, &mut direct).await {

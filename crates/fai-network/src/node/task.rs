@@ -353,10 +353,10 @@ impl Task {
                 });
             }
             // A bootstrap peer that vanished without a word would be believed to be there for hours.
-            BehaviourEvent::Ping(ping::Event { peer, connection, .. }) => {
-                if self.anchors.connection(&peer) == Some(connection) {
-                    self.swarm.close_connection(connection);
-                }
+            BehaviourEvent::Ping(ping::Event { peer, connection, .. })
+                if self.anchors.connection(&peer) == Some(connection) =>
+            {
+                self.swarm.close_connection(connection);
             }
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 self.introduced.insert(peer_id);
