@@ -262,6 +262,10 @@ impl Drop for Serving {
 }
 
 /// The network, or nothing when the kernel forbids it, with the reason printed.
+#[expect(
+    clippy::print_stdout,
+    reason = "whoever runs the tests is to know what was not tested"
+)]
 pub fn or_skip(network: Result<Network, String>) -> Option<Network> {
     if let Err(reason) = &network {
         println!("skipped: no network namespaces here ({reason})");
