@@ -8,6 +8,8 @@ use etcetera::BaseStrategy;
 use fai_core::Repository;
 use fai_core::object::{Author, RepoPath, Time};
 use fai_core::repo::{Config, Error};
+use fai_network::Multiaddr;
+use fai_network::source::parse_bootstrap;
 
 use crate::cli::Global;
 use crate::ui::Output;
@@ -84,6 +86,17 @@ impl Context {
             Some(value) => Ok(Some(value)),
             None => Ok(Config::read(&self.home()?.join("config.toml"))?.get(key)),
         }
+    }
+
+    /// The peers through which others are found beyond the local network: `network.bootstrap` of the repository here, if
+    /// there is one, else of the user.
+    pub fn bootstrap(&self) -> Result<Vec<Multiaddr>> {
+        let key = "network.bootstrap";
+        let found = match Repository::discover(&self.folder) {
+            Ok(repository) => self.setting(&repository, key)?,
+            Err(_) => Config::read(&self.home()?.join("config.toml"))?.get(key),
+        };
+        Ok(parse_bootstrap(&found.unwrap_or_default())?)
     }
 
     /// Who commits: as typed, else from the environment, else from the settings, else the login on this machine.

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::context::{Context, now};
 use crate::known::{self, Met, Served};
+use crate::ui::{Output, Symbol};
 
 /// The name under which a clone remembers where it came from.
 pub const DEFAULT_REMOTE: &str = "origin";
@@ -30,12 +31,16 @@ const SHORT_SEARCH: Duration = Duration::from_secs(3);
 /// Addresses of a peer that was met before which are tried at the same time.
 const KNOWN_ADDRESSES: usize = 4;
 
+/// How long a neighbour may take to be met before what the directory says is used.
+const NEAR: Duration = Duration::from_secs(2);
+
 /// A peer that runs as long as one command.
 pub struct Peers {
     /// Where the network runs.
     pub runtime: tokio::runtime::Runtime,
     /// This peer.
     pub node: Node,
+    out: Output,
     /// The user's own folder, where peers are remembered.
     home: PathBuf,
 }
@@ -61,14 +66,24 @@ impl Peers {
         let identity = Identity::load_or_create(&home)?;
         let runtime = runtime()?;
         let options = NodeOptions {
-            listen: Vec::new(),
             local_discovery: true,
+            bootstrap: context.bootstrap()?,
+            ..NodeOptions::default()
         };
         let (node, incoming) = {
             let _entered = runtime.enter();
             Node::start(&identity, options)?
         };
-        Ok((Self { runtime, node, home }, incoming))
+        let out = context.out;
+        Ok((
+            Self {
+                runtime,
+                node,
+                out,
+                home,
+            },
+            incoming,
+        ))
     }
 
     /// Connects to whoever `source` names, and begins to talk about the repository it names.
@@ -78,6 +93,9 @@ impl Peers {
             Remote::open(&self.node, connection, source.repository.clone()).await
         })?;
         self.remember(&remote);
+        if let Some(relay) = remote.connection().relay() {
+            self.out.say(Symbol::Network, format!("Relayed through {relay}"))?;
+        }
         Ok(remote)
     }
 
@@ -117,7 +135,7 @@ impl Peers {
         }
         let nowhere = |_| Error::Unreachable {
             peer: peer.to_string(),
-            reason: "it is neither on this network nor where it was met before".into(),
+            reason: "it is neither found, on this network or beyond, nor where it was met before".into(),
         };
         let (before, nearby) = (std::pin::pin!(select_ok(dials)), std::pin::pin!(nearby));
         match select(before, nearby).await {
@@ -152,18 +170,53 @@ impl Peers {
         known::remember(&self.home, vec![met]);
     }
 
-    /// Waits until the peer is met on the local network.
+    /// Looks for the peer on the local network, and in the directory if there is one. Neighbours come first: the way to
+    /// them is the shortest.
     async fn search(&self, peer: PeerId, patience: Duration) -> Result<Vec<Multiaddr>, Error> {
-        let mut neighbours = self.node.neighbours();
-        let met = neighbours.wait_for(|all| all.contains_key(&peer));
-        match tokio::time::timeout(patience, met).await {
-            Ok(Ok(all)) => Ok(all
-                .get(&peer)
-                .map(|neighbour| neighbour.addresses.iter().cloned().collect())
-                .unwrap_or_default()),
-            _ => Err(Error::NotFound(peer)),
+        let near = async {
+            let mut neighbours = self.node.neighbours();
+            let met = neighbours.wait_for(|all| all.contains_key(&peer));
+            match tokio::time::timeout(patience, met).await {
+                Ok(Ok(all)) => all
+                    .get(&peer)
+                    .map(|neighbour| neighbour.addresses.iter().cloned().collect())
+                    .unwrap_or_default(),
+                _ => Vec::new(),
+            }
+        };
+        let mut near = std::pin::pin!(near);
+        // Who has just begun to serve may not have announced it yet, so that no answer is asked for again.
+        let far = async {
+            loop {
+                let (found, ()) = tokio::join!(self.node.find(peer), tokio::time::sleep(NEAR));
+                if !matches!(&found, Ok(found) if found.is_empty()) {
+                    return found;
+                }
+            }
+        };
+        let (near, far) = tokio::select! {
+            near = &mut near => (near, Ok(Vec::new())),
+            far = far => match far {
+                Ok(far) if !far.is_empty() => (Vec::new(), Ok(far)),
+                other => (near.await, other),
+            },
+        };
+        match (near.is_empty(), far) {
+            (false, _) => Ok(near),
+            (true, Ok(far)) if !far.is_empty() => Ok(far),
+            (true, Ok(_)) => Err(Error::NotFound(peer)),
+            (true, Err(error)) => Err(error),
         }
     }
+}
+
+/// How a transfer went, as scripts are told: directly, or through a relay.
+pub fn route(remote: &Remote) -> (&'static str, Value) {
+    let way = match remote.connection().relay() {
+        Some(_) => "relayed",
+        None => "direct",
+    };
+    ("route", way.into())
 }
 
 /// What scripts are told of a transfer: the command's `own` fields, and what it came to.

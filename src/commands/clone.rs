@@ -11,7 +11,7 @@ use fai_network::fetch::{FetchReport, Remote, fetch, fetch_from};
 use serde_json::json;
 
 use crate::context::Context;
-use crate::peers::{Peers, Place, place, transferred};
+use crate::peers::{Peers, Place, place, route, transferred};
 use crate::ui::format::{FROM_A_FOLDER, OVER_THE_WIRE, size, traffic};
 use crate::ui::{Bar, Symbol};
 
@@ -40,11 +40,11 @@ impl Args {
         };
         let peers = Peers::asking(context)?;
         let remote = peers.remote(&source)?;
-        let (id, peer) = (remote.id, remote.peer());
+        let (id, peer, route) = (remote.id, remote.peer(), route(&remote));
         let repository = self.begin(context, &remote.name, remote.id)?;
         let origin = fai_network::Source {
             peer: Some(remote.peer()),
-            addresses: vec![remote.connection().address.clone()],
+            addresses: remote.connection().and_others(&source.addresses),
             repository: fai_network::source::by_id(&remote.id),
         };
         let report = self.fetch(context, &peers, &repository, remote, &origin)?;
@@ -53,6 +53,7 @@ impl Args {
             ("directory", json!(repository.directory())),
             ("repository", id.to_string().into()),
             ("peer_id", peer.to_string().into()),
+            route,
         ];
         context.out.document(&transferred(own, &report))
     }

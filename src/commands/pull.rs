@@ -8,10 +8,11 @@ use fai_core::object::{CommitId, Id};
 use fai_core::repo::{Error, Head, Quarantine, RefMove};
 use fai_network::Folder;
 use fai_network::fetch::{FetchReport, fetch, fetch_from};
+use serde_json::Value;
 
 use super::push::short;
 use crate::context::Context;
-use crate::peers::{DEFAULT_REMOTE, Peers, Place, place, transferred};
+use crate::peers::{DEFAULT_REMOTE, Peers, Place, place, route, transferred};
 use crate::ui::errors::Hinted;
 use crate::ui::format::{FROM_A_FOLDER, OVER_THE_WIRE, size, traffic};
 use crate::ui::{Bar, Symbol};
@@ -46,6 +47,7 @@ impl Args {
         let peers = Peers::asking(context)?;
         let mut remote = peers.remote(&source)?;
         remote.must_be(repository.id()?)?;
+        let route = route(&remote);
         let refs = peers.runtime.block_on(remote.refs())?;
         let wish = Wish::new(&repository, branch, &refs, &remote.name)?;
         let remotes = match repository.store().has(wish.theirs.hash())? {
@@ -56,7 +58,14 @@ impl Args {
         let runtime = peers.runtime.handle();
         let (quarantine, report) = fetch(runtime, &peers.node, &repository, remotes, &wish.commits(), &bar)?;
         drop(bar);
-        self.take_over(context, &repository, wish, quarantine, (report, OVER_THE_WIRE))
+        self.take_over(
+            context,
+            &repository,
+            wish,
+            quarantine,
+            (report, OVER_THE_WIRE),
+            Some(route),
+        )
     }
 
     /// Pulls from a folder on this machine.
@@ -67,7 +76,7 @@ impl Args {
         let bar = Bar::new(context.out, "Copying");
         let (quarantine, report) = fetch_from(&source.repository, repository, &wish.commits(), &bar)?;
         drop(bar);
-        self.take_over(context, repository, wish, quarantine, (report, FROM_A_FOLDER))
+        self.take_over(context, repository, wish, quarantine, (report, FROM_A_FOLDER), None)
     }
 
     fn take_over(
@@ -77,6 +86,7 @@ impl Args {
         wish: Wish,
         quarantine: Quarantine,
         (report, how): (FetchReport, &str),
+        route: Option<(&'static str, Value)>,
     ) -> Result<()> {
         let Wish {
             branch,
@@ -123,7 +133,9 @@ impl Args {
         }
         let count = if ahead { 0 } else { count };
         let own = [("branch", short(&branch).into()), ("commits", count.into())];
-        context.out.document(&transferred(own, &report))
+        context
+            .out
+            .document(&transferred(own.into_iter().chain(route), &report))
     }
 }
 

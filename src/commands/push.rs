@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::serve::clock;
 use crate::context::Context;
-use crate::peers::{DEFAULT_REMOTE, Peers, Place, place};
+use crate::peers::{DEFAULT_REMOTE, Peers, Place, place, route};
 use crate::ui::errors::Hinted;
 use crate::ui::format::size;
 use crate::ui::{Bar, Symbol};
@@ -48,9 +48,9 @@ impl Args {
         if !refs.is_empty() {
             remote.must_be(repository.id()?)?;
         }
-        let peer = ("peer_id", remote.peer().to_string().into());
+        let place = [("peer_id", remote.peer().to_string().into()), route(&remote)];
         let Some((before, commits)) = self.compare(context, &repository, &branch, commit, &refs)? else {
-            return document(context, peer, &branch, 0, 0);
+            return document(context, place, &branch, 0, 0);
         };
         let offer = Offer {
             id: repository.id()?,
@@ -82,7 +82,7 @@ impl Args {
         })?;
         drop(bar);
         done(context, sent)?;
-        document(context, peer, &branch, commits, sent)
+        document(context, place, &branch, commits, sent)
     }
 
     /// Pushes to a folder on this machine.
@@ -99,7 +99,7 @@ impl Args {
         if !refs.is_empty() {
             target.must_be(repository.id()?)?;
         }
-        let folder = ("folder", json!(target.path));
+        let folder = [("folder", json!(target.path))];
         let Some((before, commits)) = self.compare(context, repository, branch, commit, &refs)? else {
             return document(context, folder, branch, 0, 0);
         };
@@ -158,14 +158,21 @@ fn done(context: &Context, missing: u64) -> Result<()> {
 }
 
 /// What scripts are told; `place` is who or where it went to.
-fn document(context: &Context, place: (&str, Value), branch: &str, commits: usize, bytes: u64) -> Result<()> {
-    let (name, place) = place;
-    context.out.document(&json!({
-        name: place,
-        "branch": short(branch),
-        "commits": commits,
-        "bytes": bytes,
-    }))
+fn document(
+    context: &Context,
+    place: impl IntoIterator<Item = (&'static str, Value)>,
+    branch: &str,
+    commits: usize,
+    bytes: u64,
+) -> Result<()> {
+    let numbers = [
+        ("branch", short(branch).into()),
+        ("commits", commits.into()),
+        ("bytes", bytes.into()),
+    ];
+    let all = place.into_iter().chain(numbers);
+    let all: Value = all.map(|(name, value)| (name.to_owned(), value)).collect();
+    context.out.document(&all)
 }
 
 /// The current branch and where it stands.

@@ -158,8 +158,10 @@ fn peer_hint(error: &PeerError) -> Option<&'static str> {
         }
         PeerError::Listen { .. } => "choose another one with --port or --listen",
         PeerError::NotFound(_) => {
-            "is `fai serve` running there, on the same network? A ticket or an address works across networks"
+            "is `fai serve` running there, on the same network? Across networks, a ticket or an address works, and so does \
+             network.bootstrap set on both sides"
         }
+        PeerError::NoDirectory { .. } => "is `fai serve --relay` running where `fai config network.bootstrap` points?",
         PeerError::Unreachable { .. } => "is `fai serve` running there, and does a firewall let its port through?",
         PeerError::Connection { .. } => "run the same command again: what has come already is kept",
         PeerError::WrongData { .. } => "`fai fsck --full` there finds the damage; another peer may have it right",

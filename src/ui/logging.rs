@@ -5,7 +5,10 @@ use tracing_subscriber::EnvFilter;
 /// Starts logging at the asked level; warnings only when nothing was asked.
 pub fn start(verbose: u8) {
     let default = match verbose {
-        0 => "warn",
+        // That an address of many leads nowhere is no news to people.
+        0 => {
+            "warn,libp2p_mdns=off,libp2p_kad=error,libp2p_relay=error,libp2p_autonat=error,libp2p_dcutr=error,quinn_udp=error"
+        }
         1 => "info",
         _ => "debug",
     };

@@ -30,6 +30,7 @@ mod namespaces;
 mod paths;
 mod peers;
 mod racing;
+mod relay;
 mod restore;
 mod revisions;
 mod rm;

@@ -66,6 +66,12 @@ pub enum Error {
     /// Nobody on this network has been found under that id.
     #[error("peer {0} was not found on this network")]
     NotFound(PeerId),
+    /// Nobody of the directory answers.
+    #[error("the directory cannot be asked: {reason}")]
+    NoDirectory {
+        /// Why.
+        reason: String,
+    },
     /// The peer's repository is not a copy of this one.
     #[error("{name:?} at {peer} is another repository, not a copy of this one")]
     OtherRepository {
@@ -152,7 +158,7 @@ impl Error {
             Error::LooseKey { .. } | Error::BadKey(_) => "bad_key",
             Error::BadSource { .. } => "bad_source",
             Error::Setup(_) | Error::Listen { .. } => "network",
-            Error::Unreachable { .. } | Error::NotFound(_) => "unreachable",
+            Error::Unreachable { .. } | Error::NotFound(_) | Error::NoDirectory { .. } => "unreachable",
             Error::Refused { reason, .. } | Error::FolderRefuses { reason, .. } => match reason {
                 Reason::NotFound => "not_found",
                 Reason::Several => "several_repositories",

@@ -16,11 +16,14 @@ use crate::wire::message::{Selector, WireHash};
 /// What every ticket begins with.
 const TICKET: &str = "fai1";
 
+/// What stands in an address between the relay and the peer behind it.
+const CIRCUIT: &str = "/p2p-circuit";
+
 /// The longest ticket, in characters.
 const MAX_TICKET: usize = 4096;
 
 /// Most addresses in a ticket.
-const MAX_ADDRESSES: usize = 32;
+pub const MAX_ADDRESSES: usize = 32;
 
 /// A peer, where it may be found, and which of its repositories is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,11 +73,17 @@ impl Source {
     }
 
     fn from_multiaddr(text: &str) -> Option<Self> {
-        let (address, name) = match text.split_once("/p2p/") {
+        // The relay that it leads through is named by an id, too: the peer is named behind it.
+        let (way, rest) = match text.split_once(CIRCUIT) {
+            Some((way, rest)) => (format!("{way}{CIRCUIT}"), rest),
+            None => (String::new(), text),
+        };
+        let (address, name) = match rest.split_once("/p2p/") {
             Some((before, after)) => {
                 let (peer, name) = split_name(after);
-                (format!("{before}/p2p/{peer}"), name)
+                (format!("{way}{before}/p2p/{peer}"), name)
             }
+            None if !way.is_empty() => return None,
             None => match (text.parse::<Multiaddr>(), text.rsplit_once('/')) {
                 // What is no address as a whole may be one with a name behind it.
                 (Err(_), Some((before, name))) => (before.to_owned(), Some(name)),
@@ -176,6 +185,30 @@ fn holds_key(peer: &PeerId) -> bool {
     hash.code() == 0 && PublicKey::try_decode_protobuf(hash.digest()).is_ok()
 }
 
+/// Addresses of bootstrap peers, each with the peer's id at its end, as people write several: with spaces or commas between
+/// them, or as a list in TOML.
+///
+/// # Errors
+/// When one of them is no such address.
+pub fn parse_bootstrap(text: &str) -> Result<Vec<Multiaddr>, Error> {
+    let between = |c: char| c.is_whitespace() || matches!(c, ',' | '[' | ']' | '"' | '\'');
+    let parts = text.split(between).filter(|part| !part.is_empty());
+    parts.map(bootstrap_address).collect()
+}
+
+/// The address of one bootstrap peer.
+///
+/// # Errors
+/// When it is none.
+pub fn bootstrap_address(text: &str) -> Result<Multiaddr, Error> {
+    let address: Multiaddr = text.parse().map_err(|_| bad(text, "it is no address"))?;
+    match address.iter().last() {
+        _ if text.contains(CIRCUIT) => Err(bad(text, "it leads through a relay")),
+        Some(Protocol::P2p(peer)) if holds_key(&peer) => Ok(address),
+        _ => Err(bad(text, "it must end with /p2p/ and the peer's id")),
+    }
+}
+
 /// A selector for a repository's id.
 pub fn by_id(id: &RepositoryId) -> Selector {
     Selector::Id(WireHash::from(*id.as_bytes()))
@@ -245,6 +278,8 @@ mod tests {
         };
         let named = Selector::Name("llama".into());
         let dns: Multiaddr = "/dns/nas.local/tcp/4001".parse().unwrap();
+        let relay = self::peer();
+        let circuit: Multiaddr = format!("{tcp}/p2p/{relay}/p2p-circuit").parse().unwrap();
         let cases = [
             (format!("{peer}"), source(Some(peer), &[], Selector::Only)),
             (format!("{peer}/llama"), source(Some(peer), &[], named.clone())),
@@ -255,6 +290,11 @@ mod tests {
                 format!("{tcp}/p2p/{peer}/llama"),
                 source(Some(peer), &[&tcp], named.clone()),
             ),
+            (
+                format!("{circuit}/p2p/{peer}/llama"),
+                source(Some(peer), &[&circuit], named.clone()),
+            ),
+            (format!("{circuit}"), None),
             ("192.168.1.9:4001".into(), source(None, &[&tcp], Selector::Only)),
             ("nas.local:4001/llama".into(), source(None, &[&dns], named)),
             ("/srv/models".into(), None),
@@ -266,6 +306,27 @@ mod tests {
         }
         for wrong in ["12D3KooWnope", "fai1thisisnotaticketatallreally"] {
             assert!(Source::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn bootstrap_peers_are_named_in_several_ways() {
+        let (one, two) = (
+            format!("/ip4/192.0.2.1/tcp/4001/p2p/{}", peer()),
+            format!("/dns/relay.test/udp/4001/quic-v1/p2p/{}", peer()),
+        );
+        let expected: Vec<Multiaddr> = [&one, &two].iter().map(|text| text.parse().unwrap()).collect();
+        for text in [
+            format!("{one} {two}"),
+            format!("{one},{two}"),
+            format!("[\"{one}\", \"{two}\"]"),
+        ] {
+            assert_eq!(parse_bootstrap(&text).unwrap(), expected, "{text}");
+        }
+        assert_eq!(parse_bootstrap(" ").unwrap(), []);
+        let circuit = format!("{one}/p2p-circuit/p2p/{}", peer());
+        for wrong in ["/ip4/192.0.2.1/tcp/4001", "192.0.2.1:4001", &circuit] {
+            assert!(parse_bootstrap(wrong).is_err(), "{wrong}");
         }
     }
 

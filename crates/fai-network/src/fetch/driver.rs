@@ -49,7 +49,9 @@ struct Driver<'a> {
     /// Why a peer was given up.
     cause: Option<Error>,
     told: (u64, u64),
-    told_sending: usize,
+    told_sending: HashSet<PeerId>,
+    /// Peers that are reached through a relay.
+    relayed: HashSet<PeerId>,
 }
 
 /// What a transfer came to, and the objects that it met.
@@ -174,7 +176,8 @@ fn transfer(
         started: Instant::now(),
         cause: None,
         told: (0, 0),
-        told_sending: 0,
+        told_sending: HashSet::new(),
+        relayed: HashSet::new(),
     };
     for remote in remotes.iter() {
         driver.open_link(remote.connection(), remote.id.as_bytes());
@@ -191,6 +194,10 @@ impl Driver<'_> {
     fn open_link(&mut self, connection: &Connection, repository: &[u8; 32]) {
         let (requests, received) = mpsc::unbounded_channel();
         let link = self.schedule.connect(connection.peer);
+        match connection.relay() {
+            Some(_) => self.relayed.insert(connection.peer),
+            None => self.relayed.remove(&connection.peer),
+        };
         let task = link::run(
             link,
             self.network.node.clone(),
@@ -362,8 +369,10 @@ impl Driver<'_> {
         }
         let sending = self.schedule.sending();
         if sending != self.told_sending {
-            self.told_sending = sending;
-            progress.on(Event::Peers { sending, relayed: 0 });
+            self.told_sending.clone_from(&sending);
+            let relayed = sending.iter().filter(|peer| self.relayed.contains(peer)).count();
+            let sending = sending.len();
+            progress.on(Event::Peers { sending, relayed });
         }
     }
 }

@@ -3,8 +3,11 @@
 use std::error::Error as StdError;
 use std::io;
 
+use libp2p::relay::outbound::hop::ConnectError;
 use libp2p::swarm::DialError;
 use libp2p::{Multiaddr, TransportError};
+
+use super::address::is_relayed;
 
 /// The real cause of a failed dial.
 pub fn of_dial(error: &DialError) -> String {
@@ -26,7 +29,10 @@ pub fn of_dial(error: &DialError) -> String {
 fn of_attempt((address, error): &(Multiaddr, TransportError<io::Error>)) -> String {
     let place = address.to_string();
     let place = place.split("/p2p/").next().unwrap_or_default();
-    format!("{place}: {}", of_transport(error))
+    match is_relayed(address) {
+        true => format!("the relay at {place}: {}", of_transport(error)),
+        false => format!("{place}: {}", of_transport(error)),
+    }
 }
 
 /// The real cause of a failure to listen or to reach an address.
@@ -46,5 +52,11 @@ fn root(error: &(dyn StdError + 'static)) -> String {
         },
         None => error.source(),
     };
+    match error.downcast_ref() {
+        Some(ConnectError::NoReservation) => return "that peer has no place here".to_owned(),
+        Some(ConnectError::ResourceLimitExceeded) => return "carries too many connections already".to_owned(),
+        Some(ConnectError::Unsupported) => return "carries no connections of others".to_owned(),
+        _ => {}
+    }
     inner.map_or_else(|| error.to_string(), root)
 }

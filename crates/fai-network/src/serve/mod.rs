@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use self::budget::Share;
 use crate::wire::message::Selector;
-use crate::{Error, IncomingStreams, Node};
+use crate::{Error, Identity, IncomingStreams, Node};
 
 /// Streams that one peer may have open.
 const STREAMS_A_PEER: usize = 32;
@@ -56,6 +56,13 @@ pub struct Offer {
     pub repository: Arc<Repository>,
     /// Who may do what.
     pub permit: Permit,
+}
+
+impl Offer {
+    /// True when everybody may read it, also those whom nobody here has heard of.
+    pub fn is_public(&self) -> bool {
+        (self.permit)(&Identity::passing().peer()) >= Permission::Read
+    }
 }
 
 /// What happens while serving, for whoever watches.

@@ -168,10 +168,10 @@ impl<P: Copy + Eq + Key> Schedule<P> {
         open.map(|link| link.peer).collect::<HashSet<P>>().len()
     }
 
-    /// How many peers owe something.
-    pub fn sending(&self) -> usize {
+    /// The peers that owe something.
+    pub fn sending(&self) -> HashSet<P> {
         let sending = self.links.iter().filter(|link| !link.under_way.is_empty());
-        sending.map(|link| link.peer).collect::<HashSet<P>>().len()
+        sending.map(|link| link.peer).collect()
     }
 
     /// What to ask a link for now; nothing when it has enough to do, or there is nothing.
