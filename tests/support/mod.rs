@@ -1,6 +1,8 @@
 //! A folder to try `fai` in: a repository, a home of its own, a fixed clock and author. What commands should do is
 //! not here.
 
+pub mod peers;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
