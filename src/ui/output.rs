@@ -25,6 +25,7 @@ pub enum Symbol {
     Ticket,
     Inbox,
     Outbox,
+    Saved,
     Search,
 }
 
@@ -48,6 +49,7 @@ impl Symbol {
             Symbol::Ticket => "🎫",
             Symbol::Inbox => "📥",
             Symbol::Outbox => "📤",
+            Symbol::Saved => "💾",
             Symbol::Search => "🔍",
         }
     }

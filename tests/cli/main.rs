@@ -17,6 +17,7 @@ mod completions;
 mod config;
 mod diff;
 mod disturbances;
+mod fetch;
 mod global;
 mod ignore_rules;
 mod info;

@@ -48,6 +48,9 @@ pub enum Error {
     /// A path that is neither in the worktree nor tracked.
     #[error("{} matches no file", .0.display())]
     NoSuchPath(PathBuf),
+    /// Something stands where a file is to be written.
+    #[error("{} exists already", .0.display())]
+    Exists(PathBuf),
     /// A folder where a file is needed, or the other way round.
     #[error("{path} is {found}, and {wanted} is needed")]
     WrongKind {
@@ -224,6 +227,7 @@ impl Error {
             Error::NoCommits(_) => "no_commits",
             Error::Ambiguous { .. } => "ambiguous",
             Error::NotInRevision { .. } | Error::NoSuchPath(_) | Error::NoSuchTensor { .. } => "not_found",
+            Error::Exists(_) => "exists",
             Error::WrongKind { .. } => "wrong_kind",
             Error::Path(_) | Error::BadTree { .. } => "bad_path",
             Error::Ignored(_) => "ignored",

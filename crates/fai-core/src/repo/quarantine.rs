@@ -33,6 +33,11 @@ const MOVING: &str = "moving";
 const MANY_CHUNKS: u64 = 1 << 22;
 const BYTES_A_CHUNK: u64 = 4096;
 
+/// Most chunks that a file of this size may have.
+pub(super) fn most_chunks(size: u64) -> u64 {
+    MANY_CHUNKS + size / BYTES_A_CHUNK
+}
+
 /// Chunks of a file that wait to be hashed.
 const READ_AHEAD: usize = 4;
 
@@ -61,29 +66,46 @@ impl Repository {
     /// # Errors
     /// When it cannot be created or read, or too many transfers run already.
     pub fn quarantine(&self) -> Result<Quarantine, Error> {
-        let all = self.directory.join("quarantine");
         for slot in 0..SLOTS {
-            let folder = all.join(slot.to_string());
-            for part in ["objects", "incoming"] {
-                let part = folder.join(part);
-                fs::create_dir_all(&part).map_err(Error::io("create", &part))?;
-            }
-            let path = folder.join("lock");
-            let open = File::options().create(true).truncate(false).write(true).open(&path);
-            let lock = open.map_err(Error::io("open", &path))?;
-            if lock.try_lock().is_ok() {
-                // What was accepted here and not yet moved belongs to the repository, and is not this transfer's.
-                finish_move(&folder, self.store.packs().folder())?;
-                self.store.adopt_orphans()?;
-                let store = self.overlay(&folder)?;
-                return Ok(Quarantine {
-                    folder,
-                    store,
-                    _lock: lock,
-                });
+            if let Some(quarantine) = self.slot(&slot.to_string())? {
+                return Ok(quarantine);
             }
         }
-        Err(Error::Busy(all))
+        Err(Error::Busy(self.directory.join("quarantine")))
+    }
+
+    /// Opens the quarantine of one file that is fetched by itself, with what an interrupted transfer left there.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when the same file is being fetched; when it cannot be created or read.
+    pub fn quarantine_for(&self, file: FileId) -> Result<Quarantine, Error> {
+        let name = format!("file-{file}");
+        self.slot(&name)?
+            .ok_or_else(|| Error::Busy(self.directory.join("quarantine").join(name)))
+    }
+
+    /// The quarantine with that name, unless it has an owner.
+    fn slot(&self, name: &str) -> Result<Option<Quarantine>, Error> {
+        let folder = self.directory.join("quarantine").join(name);
+        for part in ["objects", "incoming"] {
+            let part = folder.join(part);
+            fs::create_dir_all(&part).map_err(Error::io("create", &part))?;
+        }
+        let path = folder.join("lock");
+        let open = File::options().create(true).truncate(false).write(true).open(&path);
+        let lock = open.map_err(Error::io("open", &path))?;
+        if lock.try_lock().is_err() {
+            return Ok(None);
+        }
+        // What was accepted here and not yet moved belongs to the repository, and is not this transfer's.
+        finish_move(&folder, self.store.packs().folder())?;
+        self.store.adopt_orphans()?;
+        let store = self.overlay(&folder)?;
+        Ok(Some(Quarantine {
+            folder,
+            store,
+            _lock: lock,
+        }))
     }
 
     /// The store in `folder`, laid over the repository's own.
@@ -231,7 +253,7 @@ impl Quarantine {
             let (send, chunks) = bounded::<Vec<u8>>(READ_AHEAD);
             let reader = &reader;
             let reading = scope.spawn(move || {
-                let mut room = MANY_CHUNKS + reader.manifest().size / BYTES_A_CHUNK;
+                let mut room = most_chunks(reader.manifest().size);
                 reader.for_each_chunk(&mut |_, extent| {
                     room = room.checked_sub(1).ok_or(Error::FalseFile(id))?;
                     let bytes = self.store.with(Kind::Chunk, &extent.hash, |bytes, _| bytes.to_vec())?;
@@ -291,6 +313,16 @@ impl Quarantine {
             })?;
         }
         Ok(())
+    }
+
+    /// Throws away what lies here, and the place itself: that of a file that was fetched is of no more use.
+    ///
+    /// # Errors
+    /// When files cannot be removed.
+    pub fn remove(self) -> Result<(), Error> {
+        let folder = self.folder.clone();
+        self.clear()?;
+        fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))
     }
 
     /// Throws away what lies here.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded};
-use fai_core::object::{CommitId, Hash, Id, Kind};
+use fai_core::object::{Hash, Id, Kind};
 use fai_core::repo::{Event, Progress, Quarantine, Repository, Store};
 use fai_core::storage::Feeder;
 use libp2p::PeerId;
@@ -15,7 +15,7 @@ use super::checker::{self, News};
 use super::here::Here;
 use super::link::{self, Heard};
 use super::remote::failed;
-use super::{FetchReport, Remote, commits};
+use super::{FetchReport, Goal, Remote, commits};
 use crate::session::plan::{Plan, Promise, Want};
 use crate::wire::MAX_BATCH;
 use crate::{Error, Node};
@@ -64,10 +64,10 @@ pub(super) fn run(
     node: &Node,
     repository: &Repository,
     quarantine: &Quarantine,
-    mut remotes: Vec<Remote>,
-    wants: &[CommitId],
+    remotes: &mut [Remote],
+    goal: Goal<'_>,
     progress: &dyn Progress,
-) -> Result<FetchReport, Error> {
+) -> Result<(FetchReport, HashSet<Hash>), Error> {
     let started = Instant::now();
     let store = quarantine.store();
     let checkers = std::thread::available_parallelism()
@@ -85,7 +85,7 @@ pub(super) fn run(
         drop(news_sender);
         store.write(1, &|_| (), |feeder| {
             let mut driver = Driver {
-                plan: Plan::default(),
+                plan: goal.plan,
                 links: Vec::new(),
                 tasks: Vec::new(),
                 repository,
@@ -103,10 +103,10 @@ pub(super) fn run(
                 let (first, plan) = (remotes.first_mut(), &mut driver.plan);
                 let Some(first) = first else { return Ok(()) };
                 let add = |tree| plan.add_root(tree);
-                let commits = commits::fetch(runtime, repository, store, first, wants, feeder, add)?;
+                let commits = commits::fetch(runtime, repository, store, first, goal.commits, feeder, add)?;
                 driver.report.commits = commits.len() as u64;
                 met.extend(commits.iter().map(|id| *id.hash()));
-                for remote in &remotes {
+                for remote in remotes.iter() {
                     driver.open_link(runtime, node, remote, &heard_sender);
                 }
                 drop(heard_sender);
@@ -123,16 +123,15 @@ pub(super) fn run(
     })?;
     let (result, report, totals) = outcome.unwrap_or((Ok(()), FetchReport::default(), Default::default()));
     result?;
-    // What an earlier transfer of something else left may lead to what is not here.
-    quarantine.retain_objects(&met)?;
-    Ok(FetchReport {
+    let report = FetchReport {
         files: totals.files,
         bytes: totals.bytes,
         chunks_reused: totals.reused_chunks,
         bytes_reused: totals.reused_bytes,
         time: started.elapsed(),
         ..report
-    })
+    };
+    Ok((report, met))
 }
 
 impl Driver<'_> {

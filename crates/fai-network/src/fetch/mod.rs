@@ -16,17 +16,21 @@ mod companions;
 mod driver;
 mod here;
 mod link;
+mod locate;
+mod records;
 mod remote;
 
 use std::time::Duration;
 
-use fai_core::object::CommitId;
+use fai_core::object::{CommitId, FileId};
 use fai_core::repo::{Progress, Quarantine, Repository, Silent};
 
 pub use companions::companions;
+pub use locate::{Located, locate_id, locate_path};
 pub use remote::Remote;
 pub(crate) use remote::hashes;
 
+use crate::session::plan::{Plan, Reach};
 use crate::{Error, Node};
 
 /// What a transfer came to.
@@ -50,6 +54,12 @@ pub struct FetchReport {
     pub time: Duration,
 }
 
+/// What the driver is to bring: commits with what they lead to, and what the plan holds already.
+struct Goal<'a> {
+    commits: &'a [CommitId],
+    plan: Plan,
+}
+
 /// Fetches `wants` and everything they lead to from `remotes`, all of which serve copies of one repository, and checks
 /// every file against its content hash. Blocks: call it on a thread that may, with the handle of the runtime on which `node` runs. What came before an error stays in
 /// quarantine for the next time.
@@ -60,16 +70,49 @@ pub fn fetch(
     runtime: &tokio::runtime::Handle,
     node: &Node,
     repository: &Repository,
-    remotes: Vec<Remote>,
+    mut remotes: Vec<Remote>,
     wants: &[CommitId],
     progress: &dyn Progress,
 ) -> Result<(Quarantine, FetchReport), Error> {
     let quarantine = repository.quarantine()?;
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let result = driver::run(runtime, node, repository, &quarantine, remotes, wants, progress).and_then(|report| {
-        quarantine.check_files(threads, &Silent)?;
-        Ok(report)
-    });
+    let goal = Goal {
+        commits: wants,
+        plan: Plan::default(),
+    };
+    let result =
+        driver::run(runtime, node, repository, &quarantine, &mut remotes, goal, progress).and_then(|(report, met)| {
+            // What an earlier transfer of something else left may lead to what is not here.
+            quarantine.retain_objects(&met)?;
+            quarantine.check_files(threads, &Silent)?;
+            Ok(report)
+        });
+    kept(quarantine, result)
+}
+
+/// Fetches one file into a quarantine of its own, without checking its content hash: whoever writes it down does that.
+/// Blocks as [`fetch`] does.
+///
+/// # Errors
+/// As [`fetch`].
+pub fn fetch_file(
+    runtime: &tokio::runtime::Handle,
+    node: &Node,
+    repository: &Repository,
+    mut remotes: Vec<Remote>,
+    (file, size): (FileId, Option<u64>),
+    progress: &dyn Progress,
+) -> Result<(Quarantine, FetchReport), Error> {
+    let quarantine = repository.quarantine_for(file)?;
+    let mut plan = Plan::new(Reach::Contents);
+    plan.add_file(file, size)?;
+    let goal = Goal { commits: &[], plan };
+    let result = driver::run(runtime, node, repository, &quarantine, &mut remotes, goal, progress);
+    kept(quarantine, result.map(|(report, _)| report))
+}
+
+/// A quarantine with what it holds after a transfer, unless that would end the next transfer, too.
+fn kept(quarantine: Quarantine, result: Result<FetchReport, Error>) -> Result<(Quarantine, FetchReport), Error> {
     match result {
         Ok(report) => Ok((quarantine, report)),
         // Objects that contradict each other would do so the next time, too.
