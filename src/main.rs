@@ -4,6 +4,7 @@ mod cli;
 mod commands;
 mod context;
 mod peers;
+mod present;
 mod ui;
 
 use clap::Parser;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use fai_core::Repository;
 use fai_core::object::CommitId;
-use fai_core::repo::{Config, InitOptions, RefMove};
+use fai_core::repo::{Config, InitOptions, RefMove, Selection};
 use fai_network::fetch::{FetchReport, Remote, fetch};
 use serde_json::json;
 
@@ -26,6 +26,12 @@ pub struct Args {
     /// Where to; by default a folder with the repository's name
     #[arg(value_name = "DIR")]
     folder: Option<PathBuf>,
+    /// Only the contents of files that match, such as *.safetensors or models/; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    include: Vec<String>,
+    /// Not the contents of files that match; they are fetched when they are first needed
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
     /// Without files of its own
     #[arg(long)]
     bare: bool,
@@ -35,6 +41,10 @@ impl Args {
     pub fn run(self, context: &Context) -> Result<()> {
         let Place::Peer(source) = place(context, None, &self.source)? else {
             bail!("cloning from a folder does not work yet: serve it with `fai serve`");
+        };
+        let selection = match (self.include.as_slice(), self.exclude.as_slice()) {
+            ([], []) => None,
+            (include, exclude) => Some(Selection::new(include.to_vec(), exclude.to_vec())?),
         };
         let peers = Peers::asking(context)?;
         let remote = peers.remote(&source)?;
@@ -58,6 +68,8 @@ impl Args {
         if !fresh && repository.id()? != remote.id {
             bail!("{} is another repository already", folder.display());
         }
+        // Also when there is none: an interrupted clone may have had one.
+        repository.select(selection.as_ref())?;
         let origin = fai_network::Source {
             peer: Some(remote.peer()),
             addresses: vec![remote.connection().address.clone()],
@@ -69,11 +81,17 @@ impl Args {
             .say(Symbol::Done, format!("Downloaded {} commits", report.commits))?;
         let files = format!("Downloaded {} files ({})", report.files, size(report.bytes));
         context.out.say(Symbol::Done, files)?;
+        let absent = repository.absent_paths()?.len();
+        if absent > 0 {
+            let line = format!("{absent} files are not here (fai checkout PATH brings them)");
+            context.out.say(Symbol::Item, line)?;
+        }
         context.out.say(Symbol::Done, "Clone complete!")?;
         let own = [
             ("directory", json!(repository.directory())),
             ("repository", id.to_string().into()),
             ("peer_id", peer.to_string().into()),
+            ("absent", absent.into()),
         ];
         context.out.document(&transferred(own, &report))
     }

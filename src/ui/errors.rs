@@ -167,7 +167,9 @@ fn peer_hint(error: &PeerError) -> Option<&'static str> {
             reason: Reason::Several,
             ..
         } => "name one: PEER/NAME",
-        PeerError::Nowhere { .. } => "`fai fsck` there says what is missing",
+        PeerError::Nowhere { .. } => {
+            "the peer may hold only a part of the repository: ask one that has all of it; `fai fsck` there tells"
+        }
         _ => return None,
     })
 }
@@ -205,6 +207,9 @@ fn advice(error: &Error) -> Option<&'static str> {
         Error::NoSuchBranch { .. } => "`fai push` makes it there, where you may push",
         Error::Busy(_) => "wait until another one is done",
         Error::RefMoved(_) => "look at `fai log` and try again",
+        Error::NotHere { .. } => {
+            "when a peer that has it can be reached, run this again, or `fai remote add NAME PEER` first; `fai peers` looks around"
+        }
         Error::Missing { .. } => "`fai fsck` says what else is missing and which files need it",
         Error::Storage(StorageError::Damaged { .. } | StorageError::NotAPack { .. }) => {
             "`fai fsck --full` names the files that need these bytes; add them again from a good copy"

@@ -122,6 +122,13 @@ impl Output {
         Ok(out.flush()?)
     }
 
+    /// What happens besides, on stderr: standard output may be a file's bytes.
+    pub fn aside(&self, text: impl AsRef<str>) {
+        if !self.quiet && !self.json {
+            let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
+        }
+    }
+
     /// A warning, on stderr, for people and scripts alike.
     pub fn warn(&self, text: impl AsRef<str>) {
         if !self.quiet {

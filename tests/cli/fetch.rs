@@ -114,7 +114,7 @@ fn revisions_mean_what_they_mean_to_the_peer() {
     }
     let nowhere = "0".repeat(64);
     stranger
-        .fails(&["fetch", &server.ticket, &nowhere])
+        .fails(&["fetch", &server.ticket, &nowhere, "--quiet"])
         .is("missing", &["0000"]);
 }
 

@@ -26,6 +26,7 @@ mod log;
 mod ls;
 mod mv;
 mod namespaces;
+mod partial;
 mod paths;
 mod peers;
 mod racing;

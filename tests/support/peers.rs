@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
@@ -20,8 +20,14 @@ pub struct Server {
 
 impl Server {
     pub fn start(sandbox: &Sandbox, arguments: &[&str]) -> Self {
+        Self::start_in(sandbox, &sandbox.root(), arguments)
+    }
+
+    /// Serves what is in `folder`.
+    pub fn start_in(sandbox: &Sandbox, folder: &Path, arguments: &[&str]) -> Self {
         let listen = ["serve", "--listen", "/ip4/127.0.0.1/tcp/0", "--json"];
         let mut command = sandbox.command(&[&listen, arguments].concat());
+        command.current_dir(folder);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let mut first = String::new();
         BufReader::new(child.stdout.take().unwrap())
@@ -84,6 +90,12 @@ impl Cloner {
             output.status.code(),
             document.unwrap_or_else(|error| panic!("{arguments:?}: {error} in {shown}")),
         )
+    }
+
+    /// The document of a command inside the clone, whatever its exit code is.
+    pub fn json_of(&self, arguments: &[&str]) -> (Option<i32>, Value) {
+        let output = self.inside(&[arguments, &["--json"]].concat()).output().unwrap();
+        (output.status.code(), serde_json::from_slice(&output.stdout).unwrap())
     }
 
     #[track_caller]

@@ -99,6 +99,14 @@ pub enum Error {
     /// Too many transfers into one repository.
     #[error("too many transfers run below {}", .0.display())]
     Busy(PathBuf),
+    /// Files whose contents are not here on purpose, and could not be fetched.
+    #[error("{} not here, and {reason}", if files.len() == 1 { format!("{} is", files.join("")) } else { format!("{} are", shown(files)) })]
+    NotHere {
+        /// Their paths, or their ids where nobody named a path.
+        files: Vec<String>,
+        /// Why they could not be fetched.
+        reason: String,
+    },
     /// A record that should be there is not.
     #[error("{} {hash} is missing from this repository", kind.name())]
     Missing {
@@ -239,7 +247,7 @@ impl Error {
             Error::NoSuchBranch { .. } => "not_found",
             Error::Busy(_) => "busy",
             Error::RefMoved(_) => "ref_moved",
-            Error::Missing { .. } => "missing",
+            Error::Missing { .. } | Error::NotHere { .. } => "missing",
             Error::Invalid { .. } | Error::BadHead(_) => "damaged",
             Error::BadCommit(_) => "bad_commit",
             Error::BadConfig { .. } => "bad_config",
@@ -256,6 +264,10 @@ impl Error {
 
 /// Up to ten paths, and how many more there are.
 fn list(paths: &[RepoPath]) -> String {
+    shown(paths)
+}
+
+fn shown<T: ToString>(paths: &[T]) -> String {
     const SHOWN: usize = 10;
     let mut text = paths
         .iter()

@@ -225,6 +225,14 @@ impl Quarantine {
     /// [`Error::FalseFile`] names the first file that is not what it says.
     pub fn check_files(&self, threads: usize, progress: &dyn Progress) -> Result<u64, Error> {
         let files = self.store.index().records_of_kind(Kind::Manifest)?;
+        self.check_these(&files, threads, progress)
+    }
+
+    /// The same for the files with these ids, whether they were received or only chunks of them.
+    ///
+    /// # Errors
+    /// As [`Quarantine::check_files`].
+    pub fn check_these(&self, files: &[Hash], threads: usize, progress: &dyn Progress) -> Result<u64, Error> {
         let (next, failure) = (AtomicUsize::new(0), Mutex::new(None));
         std::thread::scope(|scope| {
             for _ in 0..threads.clamp(1, files.len().max(1)) {

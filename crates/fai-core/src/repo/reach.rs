@@ -152,7 +152,7 @@ impl Repository {
 }
 
 /// One hash for a path and what stands there: 32 bytes in a set, however long the path is.
-fn place(path: &RepoPath, hash: &Hash) -> Hash {
+pub(super) fn place(path: &RepoPath, hash: &Hash) -> Hash {
     let mut hasher = blake3::Hasher::new();
     hasher.update(hash.as_bytes()).update(path.as_str().as_bytes());
     Hash::from_bytes(*hasher.finalize().as_bytes())

@@ -51,7 +51,8 @@ impl Repository {
                 return Err(Error::NoSuchPath(scope.as_str().into()));
             }
         }
-        let wanted = source;
+        let wanted = self.kept(source, paths)?;
+        let expected = self.kept(expected, paths)?;
         let surplus: Vec<RepoPath> = expected
             .keys()
             .filter(|path| !wanted.contains_key(*path))

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fai_core::repo::RepositoryId;
 use libp2p::{Multiaddr, PeerId};
 
 use super::Remote;
@@ -26,6 +27,22 @@ pub async fn companions(node: &Node, remote: &Remote) -> Vec<Remote> {
         .map(|(peer, Neighbour { addresses, .. })| (peer, addresses.into_iter().collect()));
     let asked = std::iter::once(again).chain(others).take(MOST);
     let answers = futures::future::join_all(asked.map(|(peer, addresses)| open(node, remote, peer, addresses))).await;
+    answers.into_iter().flatten().collect()
+}
+
+/// Whoever nearby serves a copy of a repository, found within a few seconds.
+pub async fn nearby(node: &Node, repository: RepositoryId) -> Vec<Remote> {
+    tokio::time::sleep(ANSWER).await;
+    let neighbours = node.neighbours().borrow().clone();
+    let asked = neighbours.into_iter().take(MOST).map(|(peer, neighbour)| async move {
+        let opening = async {
+            let connection = node.dial(Some(peer), neighbour.addresses.into_iter().collect()).await?;
+            Remote::open(node, connection, by_id(&repository)).await
+        };
+        let opened: Result<Remote, Error> = tokio::time::timeout(ANSWER, opening).await.ok()?;
+        opened.ok()
+    });
+    let answers = futures::future::join_all(asked).await;
     answers.into_iter().flatten().collect()
 }
 

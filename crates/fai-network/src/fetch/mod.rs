@@ -20,12 +20,13 @@ mod locate;
 mod records;
 mod remote;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use fai_core::object::{CommitId, FileId};
+use fai_core::object::{CommitId, FileId, Hash, Id};
 use fai_core::repo::{Progress, Quarantine, Repository, Silent};
 
-pub use companions::companions;
+pub use companions::{companions, nearby};
 pub use locate::{Located, locate_id, locate_path};
 pub use remote::Remote;
 pub(crate) use remote::hashes;
@@ -61,8 +62,9 @@ struct Goal<'a> {
 }
 
 /// Fetches `wants` and everything they lead to from `remotes`, all of which serve copies of one repository, and checks
-/// every file against its content hash. Blocks: call it on a thread that may, with the handle of the runtime on which `node` runs. What came before an error stays in
-/// quarantine for the next time.
+/// every file against its content hash. A repository that holds only a part gets all objects, and the contents that it
+/// selects. Blocks: call it on a thread that may, with the handle of the runtime on which `node` runs. What came before
+/// an error stays in quarantine for the next time.
 ///
 /// # Errors
 /// The first cause that ended it.
@@ -70,23 +72,48 @@ pub fn fetch(
     runtime: &tokio::runtime::Handle,
     node: &Node,
     repository: &Repository,
-    mut remotes: Vec<Remote>,
+    remotes: Vec<Remote>,
     wants: &[CommitId],
     progress: &dyn Progress,
 ) -> Result<(Quarantine, FetchReport), Error> {
     let quarantine = repository.quarantine()?;
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let goal = Goal {
-        commits: wants,
-        plan: Plan::default(),
-    };
-    let result =
-        driver::run(runtime, node, repository, &quarantine, &mut remotes, goal, progress).and_then(|(report, met)| {
-            // What an earlier transfer of something else left may lead to what is not here.
-            quarantine.retain_objects(&met)?;
-            quarantine.check_files(threads, &Silent)?;
-            Ok(report)
-        });
+    let result = Transfer {
+        runtime,
+        node,
+        repository,
+        quarantine: &quarantine,
+        remotes,
+        progress,
+    }
+    .commits(wants);
+    kept(quarantine, result)
+}
+
+/// Fetches the contents of files whose objects are in the repository, into a quarantine that holds nothing else.
+/// Blocks as [`fetch`] does.
+///
+/// # Errors
+/// As [`fetch`].
+pub fn fetch_contents(
+    runtime: &tokio::runtime::Handle,
+    node: &Node,
+    repository: &Repository,
+    remotes: Vec<Remote>,
+    files: &[(FileId, u64)],
+    progress: &dyn Progress,
+) -> Result<(Quarantine, FetchReport), Error> {
+    let quarantine = repository.quarantine()?;
+    // What an interrupted transfer of more left may lead to what is not here.
+    quarantine.retain_objects(&HashSet::new())?;
+    let result = Transfer {
+        runtime,
+        node,
+        repository,
+        quarantine: &quarantine,
+        remotes,
+        progress,
+    }
+    .contents(files);
     kept(quarantine, result)
 }
 
@@ -99,16 +126,89 @@ pub fn fetch_file(
     runtime: &tokio::runtime::Handle,
     node: &Node,
     repository: &Repository,
-    mut remotes: Vec<Remote>,
+    remotes: Vec<Remote>,
     (file, size): (FileId, Option<u64>),
     progress: &dyn Progress,
 ) -> Result<(Quarantine, FetchReport), Error> {
     let quarantine = repository.quarantine_for(file)?;
     let mut plan = Plan::new(Reach::Contents);
     plan.add_file(file, size)?;
-    let goal = Goal { commits: &[], plan };
-    let result = driver::run(runtime, node, repository, &quarantine, &mut remotes, goal, progress);
+    let mut transfer = Transfer {
+        runtime,
+        node,
+        repository,
+        quarantine: &quarantine,
+        remotes,
+        progress,
+    };
+    let result = transfer.bring(Goal { commits: &[], plan });
     kept(quarantine, result.map(|(report, _)| report))
+}
+
+/// A transfer into one quarantine.
+struct Transfer<'a> {
+    runtime: &'a tokio::runtime::Handle,
+    node: &'a Node,
+    repository: &'a Repository,
+    quarantine: &'a Quarantine,
+    remotes: Vec<Remote>,
+    progress: &'a dyn Progress,
+}
+
+impl Transfer<'_> {
+    fn bring(&mut self, goal: Goal<'_>) -> Result<(FetchReport, HashSet<Hash>), Error> {
+        let Self {
+            runtime,
+            node,
+            repository,
+            quarantine,
+            remotes,
+            progress,
+        } = self;
+        driver::run(runtime, node, repository, quarantine, remotes, goal, *progress)
+    }
+
+    /// Commits and what they lead to, as far as the repository wants it.
+    fn commits(&mut self, commits: &[CommitId]) -> Result<FetchReport, Error> {
+        let selection = self.repository.selection()?;
+        let plan = Plan::new(match selection {
+            Some(_) => Reach::Objects,
+            None => Reach::Everything,
+        });
+        let (report, met) = self.bring(Goal { commits, plan })?;
+        // What an earlier transfer of something else left may lead to what is not here.
+        self.quarantine.retain_objects(&met)?;
+        let Some(selection) = selection else {
+            self.quarantine.check_files(threads(), &Silent)?;
+            return Ok(report);
+        };
+        let files = self
+            .repository
+            .contents_to_fetch(self.quarantine, commits, &selection)?;
+        let contents = self.contents(&files)?;
+        Ok(FetchReport {
+            commits: report.commits,
+            wire_bytes: report.wire_bytes + contents.wire_bytes,
+            time: report.time + contents.time,
+            ..contents
+        })
+    }
+
+    /// The contents of files whose objects are here.
+    fn contents(&mut self, files: &[(FileId, u64)]) -> Result<FetchReport, Error> {
+        let mut plan = Plan::new(Reach::Contents);
+        for (file, size) in files {
+            plan.add_file(*file, Some(*size))?;
+        }
+        let (report, _) = self.bring(Goal { commits: &[], plan })?;
+        let hashes: Vec<Hash> = files.iter().map(|(file, _)| *file.hash()).collect();
+        self.quarantine.check_these(&hashes, threads(), &Silent)?;
+        Ok(report)
+    }
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// A quarantine with what it holds after a transfer, unless that would end the next transfer, too.

@@ -1,0 +1,235 @@
+//! Clones that hold only a part: what is selected comes, the rest is told of, fetched when it is needed, and missed by
+//! name when nobody has it.
+
+use std::fs;
+
+use fai_testkit::noise;
+use serde_json::{Value, json};
+
+use crate::support::peers::{Cloner, Server};
+use crate::support::{Sandbox, files_below, text};
+
+const BIG: usize = 4_000_000;
+
+fn owner() -> Sandbox {
+    let sandbox = Sandbox::with(&[
+        ("model.safetensors", &noise(1, 1_000_000)),
+        ("data/train.bin", &noise(2, BIG)),
+        ("data/test.bin", &noise(3, 300_000)),
+        ("readme.md", b"# A model\n"),
+    ]);
+    sandbox.write("data/train.bin", noise(4, BIG));
+    sandbox.write("readme.md", b"# A better model\n");
+    sandbox.commit("second");
+    sandbox
+}
+
+/// A clone without the contents of `data/`.
+fn without_data(server: &Server) -> (Cloner, Value) {
+    let cloner = Cloner::new();
+    let report = cloner
+        .sandbox
+        .json(&["clone", &server.ticket, "clone", "--exclude", "data/"]);
+    (cloner, report)
+}
+
+fn paths(cloner: &Cloner) -> Vec<String> {
+    files_below(&cloner.folder())
+        .into_iter()
+        .map(|(path, _)| path)
+        .collect()
+}
+
+#[test]
+fn only_what_is_selected_comes_and_the_rest_is_told_of() {
+    let owner = owner();
+    let server = Server::start(&owner, &[]);
+    let (cloner, report) = without_data(&server);
+    assert_eq!(
+        (&report["commits"], &report["absent"]),
+        (&2.into(), &2.into()),
+        "{report}"
+    );
+    // One model, and two versions of the text.
+    assert_eq!(report["files"], 3, "{report}");
+    assert!(report["wire_bytes"].as_u64().unwrap() < 1_200_000, "{report}");
+    assert_eq!(paths(&cloner), ["model.safetensors", "readme.md"]);
+    let status = cloner.ok(&["status"]);
+    assert_eq!(status["absent"], json!(["data/test.bin", "data/train.bin"]));
+    for list in ["deleted", "modified", "staged", "untracked"] {
+        assert_eq!(status[list], json!([]), "{status}");
+    }
+    assert_eq!(cloner.ok(&["diff"])["removed"], json!([]));
+    assert_eq!(cloner.ok(&["ls"])["files"].as_array().unwrap().len(), 4);
+    cloner.assert_sound();
+
+    let included = Cloner::new();
+    included.sandbox.json(&[
+        "clone",
+        &server.ticket,
+        "clone",
+        "--include",
+        "*.safetensors",
+        "--include",
+        "data/te*",
+    ]);
+    assert_eq!(paths(&included), ["data/test.bin", "model.safetensors"]);
+    included.assert_sound();
+}
+
+#[test]
+fn a_commit_keeps_what_is_not_here() {
+    let owner = owner();
+    let server = Server::start(&owner, &["--write", "all"]);
+    let (cloner, _) = without_data(&server);
+    cloner.write("readme.md", b"# The best model\n");
+    cloner.write("new.txt", b"new");
+    let added = cloner.ok(&["add", "-A"]);
+    assert_eq!(added["removed"], json!([]), "{added}");
+    cloner.ok(&["commit", "-m", "third"]);
+    assert_eq!(cloner.ok(&["ls"])["files"].as_array().unwrap().len(), 5);
+    cloner.ok(&["push"]);
+    owner.assert_clean();
+    owner.assert_sound();
+    assert!(owner.read("data/train.bin") == noise(4, BIG));
+    assert_eq!(owner.read("readme.md"), b"# The best model\n");
+}
+
+#[test]
+fn a_pull_goes_on_with_the_selection() {
+    let owner = owner();
+    let server = Server::start(&owner, &[]);
+    let (cloner, _) = without_data(&server);
+    owner.write("data/train.bin", noise(5, BIG));
+    owner.write("model.safetensors", noise(6, 1_000_000));
+    owner.write("data/new.bin", noise(7, 500_000));
+    owner.commit("third");
+    let pulled = cloner.ok(&["pull"]);
+    assert_eq!(
+        (&pulled["commits"], &pulled["files"]),
+        (&1.into(), &1.into()),
+        "{pulled}"
+    );
+    assert!(pulled["wire_bytes"].as_u64().unwrap() < 1_200_000, "{pulled}");
+    assert_eq!(paths(&cloner), ["model.safetensors", "readme.md"]);
+    assert!(fs::read(cloner.folder().join("model.safetensors")).unwrap() == noise(6, 1_000_000));
+    cloner.assert_sound();
+    cloner.ok(&["checkout", "HEAD~2"]);
+    assert_eq!(paths(&cloner), ["model.safetensors", "readme.md"]);
+    cloner.ok(&["checkout", "main"]);
+    assert_eq!(cloner.ok(&["pull"])["wire_bytes"], 0);
+}
+
+#[test]
+fn what_is_needed_is_fetched_once_and_then_followed() {
+    let owner = owner();
+    let server = Server::start(&owner, &[]);
+    let (cloner, _) = without_data(&server);
+    let output = cloner.inside(&["cat", "HEAD~1:data/train.bin"]).output().unwrap();
+    assert!(output.status.success() && output.stdout == noise(2, BIG));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("Fetching data/train.bin (4MB)"), "{said}");
+    let again = cloner.inside(&["cat", "HEAD~1:data/train.bin"]).output().unwrap();
+    assert!(again.stdout == noise(2, BIG) && again.stderr.is_empty());
+
+    cloner.ok(&["checkout", "data/train.bin"]);
+    assert!(fs::read(cloner.folder().join("data/train.bin")).unwrap() == noise(4, BIG));
+    assert_eq!(cloner.ok(&["status"])["absent"], json!(["data/test.bin"]));
+    cloner.assert_sound();
+
+    // What was brought into the worktree follows the branch.
+    owner.write("data/train.bin", noise(8, BIG));
+    owner.commit("third");
+    cloner.ok(&["pull"]);
+    assert!(fs::read(cloner.folder().join("data/train.bin")).unwrap() == noise(8, BIG));
+    cloner.ok(&["checkout", "HEAD~1"]);
+    assert!(fs::read(cloner.folder().join("data/train.bin")).unwrap() == noise(4, BIG));
+    cloner.ok(&["checkout", "main"]);
+    cloner.write("data/train.bin", b"changed");
+    assert_eq!(cloner.ok(&["status"])["modified"], json!(["data/train.bin"]));
+    cloner.ok(&["restore", "data/train.bin"]);
+    fs::remove_file(cloner.folder().join("data/train.bin")).unwrap();
+    assert_eq!(cloner.ok(&["status"])["deleted"], json!([]));
+    cloner.ok(&["checkout", "HEAD~1", "--to", "../out"]);
+    assert!(files_below(&cloner.sandbox.path("out")).len() == 4);
+    cloner.assert_sound();
+}
+
+#[test]
+fn what_nobody_brings_is_named() {
+    let owner = owner();
+    let server = Server::start(&owner, &[]);
+    let (cloner, _) = without_data(&server);
+    drop(server);
+    for command in [
+        &["cat", "HEAD:data/train.bin"][..],
+        &["checkout", "data/train.bin"],
+        &["checkout", "HEAD", "--to", "../out"],
+        &["info", "HEAD:data/train.bin"],
+        &["diff", "HEAD~1", "HEAD"],
+    ] {
+        let message = cloner.fails(command, "missing");
+        assert!(message.contains("data/"), "{command:?}: {message}");
+        assert!(message.contains("origin"), "{command:?}: {message}");
+    }
+    assert_eq!(paths(&cloner), ["model.safetensors", "readme.md"]);
+    // What is here works without anybody.
+    cloner.ok(&["checkout", "HEAD~1"]);
+    cloner.ok(&["log"]);
+    let offline = cloner
+        .inside(&["cat", "HEAD:data/test.bin", "--json"])
+        .env("FAI_OFFLINE", "1")
+        .output();
+    let error: Value = serde_json::from_slice(&offline.unwrap().stderr).unwrap();
+    assert!(text(&error["error"]["message"]).contains("FAI_OFFLINE"), "{error}");
+}
+
+#[test]
+fn a_part_is_served_as_a_part_and_never_as_the_whole() {
+    let owner = owner();
+    let server = Server::start(&owner, &[]);
+    let (cloner, _) = without_data(&server);
+    drop(server);
+    let part = Server::start_in(&cloner.sandbox, &cloner.folder(), &[]);
+    let whole = Cloner::new();
+    let problem = whole.sandbox.fails(&["clone", &part.ticket, "clone", "--quiet"]);
+    problem.is("missing", &["no peer has the chunk"]).hints("only a part");
+    assert!(files_below(&whole.folder()).is_empty());
+    whole.fails(&["log"], "no_commits");
+    // Who wants no more than that gets it, into the same folder.
+    whole
+        .sandbox
+        .json(&["clone", &part.ticket, "clone", "--exclude", "data/"]);
+    assert_eq!(files_below(&whole.folder()), files_below(&cloner.folder()));
+    whole.assert_sound();
+}
+
+#[test]
+fn a_lost_chunk_of_a_selected_file_is_a_problem() {
+    let owner = owner();
+    let server = Server::start(&owner, &[]);
+    let (cloner, _) = without_data(&server);
+    assert_eq!(cloner.ok(&["fsck"])["checked"]["absent"], 3);
+    // The selection grows by hand: what it selects now is not here.
+    let config = cloner.folder().join(".fai/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("data/", "data/test.bin")).unwrap();
+    let (code, report) = cloner.json_of(&["fsck"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(report["problems"][0]["kind"], "missing_object", "{report}");
+    assert!(text_of(&report).contains("data/train.bin in commit"), "{report}");
+    assert!(!text_of(&report).contains("data/test.bin"), "{report}");
+}
+
+fn text_of(report: &Value) -> String {
+    report["problems"].to_string()
+}
+
+#[test]
+fn patterns_that_are_none_are_refused_before_anything_happens() {
+    let sandbox = Sandbox::empty();
+    sandbox
+        .fails_with(2, &["clone", "127.0.0.1:1", "clone", "--include", "!x"])
+        .is("usage", &["!x"]);
+    assert!(!sandbox.exists("clone"));
+}
