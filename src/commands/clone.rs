@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use fai_core::Repository;
 use fai_core::object::CommitId;
 use fai_core::repo::{Config, InitOptions, RefMove, Selection};
-use fai_network::fetch::{FetchReport, Remote, fetch};
+use fai_network::fetch::{Depth, FetchReport, Remote, fetch, fetch_depth};
 use serde_json::json;
 
 use crate::context::Context;
@@ -32,6 +32,9 @@ pub struct Args {
     /// Not the contents of files that match; they are fetched when they are first needed
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
+    /// Only the newest N commits of every branch and tag
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    depth: Option<u32>,
     /// Without files of its own
     #[arg(long)]
     bare: bool,
@@ -92,6 +95,7 @@ impl Args {
             ("repository", id.to_string().into()),
             ("peer_id", peer.to_string().into()),
             ("absent", absent.into()),
+            ("shallow", repository.is_shallow()?.into()),
         ];
         context.out.document(&transferred(own, &report))
     }
@@ -110,7 +114,16 @@ impl Args {
         let bar = Bar::new(context.out, "Receiving");
         let remotes = peers.with_companions(remote);
         let runtime = peers.runtime.handle();
-        let (quarantine, report) = fetch(runtime, &peers.node, repository, remotes, &wants, &bar)?;
+        let (quarantine, report) = match self.depth {
+            None => fetch(runtime, &peers.node, repository, remotes, &wants, &bar)?,
+            Some(commits) => {
+                let depth = Depth {
+                    commits,
+                    connect: false,
+                };
+                fetch_depth(runtime, &peers.node, repository, remotes, (&wants, depth), &bar)?
+            }
+        };
         drop(bar);
         let known = repository.refs()?;
         let before = |name: &str| known.iter().find(|(known, _)| known == name).map(|(_, commit)| *commit);

@@ -4,7 +4,7 @@ use anyhow::Result;
 use fai_core::Repository;
 use fai_core::object::{CommitId, Id};
 use fai_core::repo::{Error, Head, RefMove};
-use fai_network::fetch::fetch;
+use fai_network::fetch::{Depth, fetch, fetch_depth};
 
 use super::push::short;
 use crate::context::Context;
@@ -20,6 +20,12 @@ pub struct Args {
     /// A remembered name, a ticket, a peer id or an address
     #[arg(default_value = DEFAULT_REMOTE)]
     source: String,
+    /// Take older commits as well, until N of every line are here
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    depth: Option<u32>,
+    /// Take all older commits as well
+    #[arg(long, conflicts_with = "depth")]
+    unshallow: bool,
 }
 
 impl Args {
@@ -53,12 +59,22 @@ impl Args {
             .collect();
         let mut wants: Vec<CommitId> = tags.iter().filter_map(|tag| tag.after).collect();
         wants.push(theirs);
-        let remotes = match repository.store().has(theirs.hash())? {
+        let commits = if self.unshallow { Some(u32::MAX) } else { self.depth };
+        let depth = commits.map(|commits| Depth { commits, connect: true });
+        if depth.is_some() {
+            // Behind every line that is cut here.
+            wants.extend(known.iter().map(|(_, commit)| *commit));
+        }
+        let remotes = match repository.store().has(theirs.hash())? && depth.is_none() {
             true => vec![remote],
             false => peers.with_companions(remote),
         };
         let bar = Bar::new(context.out, "Receiving");
-        let (quarantine, report) = fetch(peers.runtime.handle(), &peers.node, &repository, remotes, &wants, &bar)?;
+        let (runtime, node) = (peers.runtime.handle(), &peers.node);
+        let (quarantine, report) = match depth {
+            None => fetch(runtime, node, &repository, remotes, &wants, &bar)?,
+            Some(depth) => fetch_depth(runtime, node, &repository, remotes, (&wants, depth), &bar)?,
+        };
         drop(bar);
         let store = quarantine.store();
         let (behind, ahead) = match ours {
@@ -88,6 +104,11 @@ impl Args {
         if !behind && !ahead {
             return Err(diverged(&repository, &branch, ours, theirs, count));
         }
+        let newer = if ahead { 0 } else { count as u64 };
+        let older = depth.map_or(0, |_| report.commits.saturating_sub(newer));
+        if older > 0 {
+            context.out.say(Symbol::Inbox, format!("Found {older} older commits"))?;
+        }
         if ahead {
             context.out.say(Symbol::Done, "Already up to date")?;
         } else {
@@ -97,7 +118,16 @@ impl Args {
             context.out.say(Symbol::Done, "Pull complete!")?;
         }
         let count = if ahead { 0 } else { count };
-        let own = [("branch", short(&branch).into()), ("commits", count.into())];
+        let shallow = repository.is_shallow()?;
+        if self.unshallow && shallow {
+            context.out.warn("history is still cut: this peer has no more of it");
+        }
+        let own = [
+            ("branch", short(&branch).into()),
+            ("commits", count.into()),
+            ("older_commits", older.into()),
+            ("shallow", shallow.into()),
+        ];
         context.out.document(&transferred(own, &report))
     }
 }

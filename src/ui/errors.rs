@@ -167,6 +167,9 @@ fn peer_hint(error: &PeerError) -> Option<&'static str> {
             reason: Reason::Several,
             ..
         } => "name one: PEER/NAME",
+        PeerError::Nowhere { kind: "commit", .. } => {
+            "the peer's history may be cut there: another one may have all of it; `fai clone --depth N` takes less"
+        }
         PeerError::Nowhere { .. } => {
             "the peer may hold only a part of the repository: ask one that has all of it; `fai fsck` there tells"
         }
@@ -207,6 +210,7 @@ fn advice(error: &Error) -> Option<&'static str> {
         Error::NoSuchBranch { .. } => "`fai push` makes it there, where you may push",
         Error::Busy(_) => "wait until another one is done",
         Error::RefMoved(_) => "look at `fai log` and try again",
+        Error::Cut(_) => "`fai pull --unshallow` brings the rest",
         Error::NotHere { .. } => {
             "when a peer that has it can be reached, run this again, or `fai remote add NAME PEER` first; `fai peers` looks around"
         }

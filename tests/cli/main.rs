@@ -33,6 +33,7 @@ mod racing;
 mod restore;
 mod revisions;
 mod rm;
+mod shallow;
 mod sparse;
 mod stat_cache;
 mod status;

@@ -107,6 +107,9 @@ pub enum Error {
         /// Why they could not be fetched.
         reason: String,
     },
+    /// History is cut on purpose where it should go on.
+    #[error("history is cut here behind commit {}", .0.short())]
+    Cut(CommitId),
     /// A record that should be there is not.
     #[error("{} {hash} is missing from this repository", kind.name())]
     Missing {
@@ -247,7 +250,7 @@ impl Error {
             Error::NoSuchBranch { .. } => "not_found",
             Error::Busy(_) => "busy",
             Error::RefMoved(_) => "ref_moved",
-            Error::Missing { .. } | Error::NotHere { .. } => "missing",
+            Error::Missing { .. } | Error::NotHere { .. } | Error::Cut(_) => "missing",
             Error::Invalid { .. } | Error::BadHead(_) => "damaged",
             Error::BadCommit(_) => "bad_commit",
             Error::BadConfig { .. } => "bad_config",

@@ -34,6 +34,7 @@ mod restore;
 mod revision;
 mod same_bytes;
 mod save;
+mod shallow;
 mod snapshot;
 mod stats;
 mod status;

@@ -146,7 +146,9 @@ impl Repository {
         let files = current.zip(self.worktree.clone());
         let _lock = lock(&self.directory.join("lock"), files.is_none())?;
         self.check_moves(moves)?;
+        self.take_cuts(&quarantine)?;
         self.install(&quarantine)?;
+        self.forget_cuts()?;
         if let Some((
             RefMove {
                 before,
@@ -346,6 +348,7 @@ impl Quarantine {
             "db.sqlite",
             "db.sqlite-wal",
             "db.sqlite-shm",
+            super::shallow::NAME,
             MOVING,
         ] {
             let path = folder.join(part);

@@ -112,7 +112,11 @@ impl Repository {
     fn parent(&self, commit: CommitId, number: usize) -> Result<CommitId, Error> {
         let parents = self.store.get::<Commit>(commit)?.parents;
         let parent = number.checked_sub(1).and_then(|index| parents.get(index));
-        parent.copied().ok_or(Error::NoParent { commit, number })
+        let parent = *parent.ok_or(Error::NoParent { commit, number })?;
+        match self.store.has(parent.hash())? || !self.is_shallow()? {
+            true => Ok(parent),
+            false => Err(Error::Cut(commit)),
+        }
     }
 
     /// The one record of these kinds whose id starts with `text`.

@@ -15,7 +15,7 @@ use super::checker::{self, News};
 use super::here::Here;
 use super::link::{self, Heard};
 use super::remote::failed;
-use super::{FetchReport, Goal, Remote, commits};
+use super::{FetchReport, Goal, Remote, commits, depth};
 use crate::session::plan::{Plan, Promise, Want};
 use crate::wire::MAX_BATCH;
 use crate::{Error, Node};
@@ -103,7 +103,11 @@ pub(super) fn run(
                 let (first, plan) = (remotes.first_mut(), &mut driver.plan);
                 let Some(first) = first else { return Ok(()) };
                 let add = |tree| plan.add_root(tree);
-                let commits = commits::fetch(runtime, repository, store, first, goal.commits, feeder, add)?;
+                let wants = goal.commits;
+                let commits = match goal.depth {
+                    None => commits::fetch(runtime, repository, store, first, wants, feeder, add)?,
+                    Some(depth) => depth::fetch(runtime, repository, quarantine, first, (wants, depth), feeder, add)?,
+                };
                 driver.report.commits = commits.len() as u64;
                 met.extend(commits.iter().map(|id| *id.hash()));
                 for remote in remotes.iter() {

@@ -13,6 +13,7 @@
 mod checker;
 mod commits;
 mod companions;
+mod depth;
 mod driver;
 mod here;
 mod link;
@@ -55,9 +56,20 @@ pub struct FetchReport {
     pub time: Duration,
 }
 
+/// How far back history is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depth {
+    /// Commits from each wanted one on, itself counted.
+    pub commits: u32,
+    /// Goes on until it meets a commit that the repository has, however far that is.
+    pub connect: bool,
+}
+
 /// What the driver is to bring: commits with what they lead to, and what the plan holds already.
 struct Goal<'a> {
     commits: &'a [CommitId],
+    /// How far back; all the way without it.
+    depth: Option<Depth>,
     plan: Plan,
 }
 
@@ -85,7 +97,32 @@ pub fn fetch(
         remotes,
         progress,
     }
-    .commits(wants);
+    .commits(wants, None);
+    kept(quarantine, result)
+}
+
+/// As [`fetch`], but not all the way back. Also goes on behind commits that the repository has, where its history is cut.
+///
+/// # Errors
+/// As [`fetch`].
+pub fn fetch_depth(
+    runtime: &tokio::runtime::Handle,
+    node: &Node,
+    repository: &Repository,
+    remotes: Vec<Remote>,
+    (wants, depth): (&[CommitId], Depth),
+    progress: &dyn Progress,
+) -> Result<(Quarantine, FetchReport), Error> {
+    let quarantine = repository.quarantine()?;
+    let result = Transfer {
+        runtime,
+        node,
+        repository,
+        quarantine: &quarantine,
+        remotes,
+        progress,
+    }
+    .commits(wants, Some(depth));
     kept(quarantine, result)
 }
 
@@ -141,8 +178,19 @@ pub fn fetch_file(
         remotes,
         progress,
     };
-    let result = transfer.bring(Goal { commits: &[], plan });
+    let result = transfer.bring(Goal::files(plan));
     kept(quarantine, result.map(|(report, _)| report))
+}
+
+impl Goal<'_> {
+    /// Files without the commits that lead to them.
+    fn files(plan: Plan) -> Self {
+        Self {
+            commits: &[],
+            depth: None,
+            plan,
+        }
+    }
 }
 
 /// A transfer into one quarantine.
@@ -169,13 +217,15 @@ impl Transfer<'_> {
     }
 
     /// Commits and what they lead to, as far as the repository wants it.
-    fn commits(&mut self, commits: &[CommitId]) -> Result<FetchReport, Error> {
+    fn commits(&mut self, commits: &[CommitId], depth: Option<Depth>) -> Result<FetchReport, Error> {
         let selection = self.repository.selection()?;
         let plan = Plan::new(match selection {
             Some(_) => Reach::Objects,
             None => Reach::Everything,
         });
-        let (report, met) = self.bring(Goal { commits, plan })?;
+        // An earlier transfer may have meant to take less.
+        self.quarantine.cut([])?;
+        let (report, met) = self.bring(Goal { commits, depth, plan })?;
         // What an earlier transfer of something else left may lead to what is not here.
         self.quarantine.retain_objects(&met)?;
         let Some(selection) = selection else {
@@ -200,7 +250,7 @@ impl Transfer<'_> {
         for (file, size) in files {
             plan.add_file(*file, Some(*size))?;
         }
-        let (report, _) = self.bring(Goal { commits: &[], plan })?;
+        let (report, _) = self.bring(Goal::files(plan))?;
         let hashes: Vec<Hash> = files.iter().map(|(file, _)| *file.hash()).collect();
         self.quarantine.check_these(&hashes, threads(), &Silent)?;
         Ok(report)
