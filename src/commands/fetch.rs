@@ -7,11 +7,13 @@ use anyhow::{Context as _, Result};
 use fai_core::Repository;
 use fai_core::object::{FileId, RepoPath};
 use fai_core::repo::{Error, InitOptions, SaveOptions};
+use fai_network::Error as PeerError;
 use fai_network::fetch::{FetchReport, Located, Remote, fetch_file, locate_id, locate_path};
 use serde_json::json;
 
 use crate::context::Context;
 use crate::peers::{Peers, Place, place, transferred};
+use crate::ui::errors::Hinted;
 use crate::ui::format::size;
 use crate::ui::{Bar, Symbol};
 
@@ -111,7 +113,13 @@ impl Args {
         let remotes = peers.with_companions(remote);
         let bar = Bar::new(context.out, "Receiving");
         let file = (located.file, located.size);
-        let (quarantine, report) = fetch_file(peers.runtime.handle(), &peers.node, repository, remotes, file, &bar)?;
+        let fetched = fetch_file(peers.runtime.handle(), &peers.node, repository, remotes, file, &bar);
+        if let Err(PeerError::Nowhere { kind: "file", hash }) = fetched {
+            let hint = "`fai ls REV` there lists ids of files; for a file of a commit write REV:PATH";
+            let kind = fai_core::object::Kind::Manifest;
+            return Err(Hinted::new(Error::Missing { kind, hash }, hint).into());
+        }
+        let (quarantine, report) = fetched?;
         drop(bar);
         let options = SaveOptions {
             force: self.force,

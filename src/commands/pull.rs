@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use fai_core::Repository;
-use fai_core::object::{CommitId, Id};
-use fai_core::repo::{Error, Head, RefMove};
-use fai_network::fetch::{Depth, fetch, fetch_depth};
+use fai_core::object::{CommitId, Id, RepoPath};
+use fai_core::repo::{Error, Head, RefMove, RestoreOptions, Selection};
+use fai_network::fetch::{Depth, fetch, fetch_depth, fetch_selection};
 
 use super::push::short;
 use crate::context::Context;
@@ -26,14 +26,35 @@ pub struct Args {
     /// Take all older commits as well
     #[arg(long, conflicts_with = "depth")]
     unshallow: bool,
+    /// From now on only the contents of files that match, such as *.safetensors; may be given several times
+    #[arg(long, value_name = "GLOB", conflicts_with_all = ["depth", "unshallow"])]
+    include: Vec<String>,
+    /// From now on not the contents of files that match
+    #[arg(long, value_name = "GLOB", conflicts_with_all = ["depth", "unshallow"])]
+    exclude: Vec<String>,
+    /// From now on the contents of all files, and of those that are not here yet
+    #[arg(long, conflicts_with_all = ["depth", "unshallow", "include", "exclude"])]
+    everything: bool,
 }
 
 impl Args {
+    /// Which contents this repository is to take from now on, if that changes.
+    fn choice(&self) -> Result<Option<Selection>> {
+        Ok(
+            match (self.everything, self.include.as_slice(), self.exclude.as_slice()) {
+                (true, ..) => Some(Selection::new(Vec::new(), Vec::new())?),
+                (false, [], []) => None,
+                (false, include, exclude) => Some(Selection::new(include.to_vec(), exclude.to_vec())?),
+            },
+        )
+    }
+
     pub fn run(self, context: &Context) -> Result<()> {
         let repository = context.repository()?;
         let Head::Branch(branch) = repository.head()? else {
             return Err(Error::Usage("HEAD stands on a commit, not on a branch".into()).into());
         };
+        let choice = self.choice()?;
         let source = remote_source(context, &repository, &self.source)?;
         let peers = Peers::asking(context)?;
         let mut remote = peers.remote(&source)?;
@@ -61,19 +82,20 @@ impl Args {
         wants.push(theirs);
         let commits = if self.unshallow { Some(u32::MAX) } else { self.depth };
         let depth = commits.map(|commits| Depth { commits, connect: true });
-        if depth.is_some() {
-            // Behind every line that is cut here.
+        if depth.is_some() || choice.is_some() {
+            // Every line may be cut here, and lead to contents that were not wanted before.
             wants.extend(known.iter().map(|(_, commit)| *commit));
         }
-        let remotes = match repository.store().has(theirs.hash())? && depth.is_none() {
+        let remotes = match repository.store().has(theirs.hash())? && depth.is_none() && choice.is_none() {
             true => vec![remote],
             false => peers.with_companions(remote),
         };
         let bar = Bar::new(context.out, "Receiving");
         let (runtime, node) = (peers.runtime.handle(), &peers.node);
-        let (quarantine, report) = match depth {
-            None => fetch(runtime, node, &repository, remotes, &wants, &bar)?,
-            Some(depth) => fetch_depth(runtime, node, &repository, remotes, (&wants, depth), &bar)?,
+        let (quarantine, report) = match (depth, &choice) {
+            (None, None) => fetch(runtime, node, &repository, remotes, &wants, &bar)?,
+            (None, Some(chosen)) => fetch_selection(runtime, node, &repository, remotes, (&wants, chosen), &bar)?,
+            (Some(depth), _) => fetch_depth(runtime, node, &repository, remotes, (&wants, depth), &bar)?,
         };
         drop(bar);
         let store = quarantine.store();
@@ -93,6 +115,11 @@ impl Args {
             });
         }
         let command = format!("pull: {}", self.source);
+        let (absent, was_whole) = (repository.absent_paths()?, repository.selection()?.is_none());
+        if let Some(chosen) = choice.as_ref().filter(|_| was_whole) {
+            // What comes now is no longer everything, so this must be known before.
+            repository.select(Some(chosen).filter(|_| !self.everything))?;
+        }
         // What diverged is kept, too: it need not be fetched again.
         repository.accept(
             quarantine,
@@ -101,6 +128,10 @@ impl Args {
             &command,
             &Bar::new(context.out, "Writing"),
         )?;
+        if let Some(chosen) = choice.as_ref().filter(|_| !was_whole) {
+            repository.select(Some(chosen).filter(|_| !self.everything))?;
+            bring_back(context, &repository, &absent)?;
+        }
         if !behind && !ahead {
             return Err(diverged(&repository, &branch, ours, theirs, count));
         }
@@ -130,6 +161,26 @@ impl Args {
         ];
         context.out.document(&transferred(own, &report))
     }
+}
+
+/// Writes the files that were not in the worktree on purpose, and now should be.
+fn bring_back(context: &Context, repository: &Repository, absent: &[RepoPath]) -> Result<()> {
+    let still = repository.absent_paths()?;
+    let here = |path: &&RepoPath| still.binary_search(path).is_err() && repository.list(None, path).is_ok();
+    let paths: Vec<RepoPath> = absent.iter().filter(here).cloned().collect();
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let options = RestoreOptions {
+        source: None,
+        staged: false,
+        worktree: true,
+        force: false,
+    };
+    let bar = Bar::new(context.out, "Writing");
+    let restored = repository.restore(&paths, options, &bar)?.len();
+    drop(bar);
+    context.out.say(Symbol::Done, format!("Restored {restored} files"))
 }
 
 fn diverged(

@@ -2,6 +2,8 @@
 //! name when nobody has it.
 
 use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use fai_testkit::noise;
 use serde_json::{Value, json};
@@ -231,6 +233,82 @@ fn a_lost_chunk_of_a_selected_file_is_a_problem() {
 
 fn text_of(report: &Value) -> String {
     report["problems"].to_string()
+}
+
+#[test]
+fn the_selection_can_change() {
+    let owner = owner();
+    let server = Server::start(&owner, &[]);
+    let (cloner, _) = without_data(&server);
+    cloner.write("readme.md", b"mine");
+    let pulled = cloner.ok(&["pull", "--exclude", "train.bin"]);
+    assert_eq!(pulled["files"], 1, "{pulled}");
+    assert_eq!(paths(&cloner), ["data/test.bin", "model.safetensors", "readme.md"]);
+    assert_eq!(cloner.ok(&["status"])["absent"], json!(["data/train.bin"]));
+    cloner.assert_sound();
+    let pulled = cloner.ok(&["pull", "--everything"]);
+    assert_eq!(pulled["files"], 2, "both versions: {pulled}");
+    assert_eq!(cloner.ok(&["status"])["absent"], json!([]));
+    assert_eq!(cloner.ok(&["status"])["modified"], json!(["readme.md"]));
+    cloner.ok(&["restore", "readme.md"]);
+    assert_eq!(files_below(&cloner.folder()), files_below(&owner.root()));
+    drop(server);
+    cloner.ok(&["checkout", "HEAD~1"]);
+    cloner.ok(&["checkout", "main"]);
+    assert_eq!(cloner.ok(&["fsck", "--full"])["checked"].get("absent"), None);
+
+    // And back: what is here stays, what comes is less.
+    let server = Server::start(&owner, &[]);
+    owner.write("data/new.bin", noise(7, 500_000));
+    owner.commit("third");
+    let pulled = cloner.ok(&["pull", &server.ticket, "--include", "*.md"]);
+    assert_eq!(pulled["files"], 0, "{pulled}");
+    assert_eq!(cloner.ok(&["status"])["absent"], json!(["data/new.bin"]));
+    assert_eq!(cloner.ok(&["status"])["deleted"], json!([]));
+    cloner.assert_sound();
+}
+
+#[test]
+fn a_killed_clone_of_a_part_goes_on_where_it_was() {
+    let owner = Sandbox::with(&[
+        ("model.bin", &noise(3, 40_000_000)),
+        ("other.bin", &noise(4, 1_000_000)),
+    ]);
+    let stored = owner.json(&["stats"])["stored_bytes"].as_u64().unwrap();
+    let server = Server::start(&owner, &[]);
+    let cloner = Cloner::new();
+    let arguments = ["clone", &server.ticket, "clone", "--include", "model.bin"];
+    let mut child = cloner
+        .sandbox
+        .command(&arguments)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let received = || -> u64 {
+        let below = |folder: &str| fs::read_dir(cloner.folder().join(".fai/quarantine/0").join(folder));
+        let entries = ["incoming", "objects"]
+            .iter()
+            .filter_map(|folder| below(folder).ok())
+            .flatten();
+        entries
+            .filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len()))
+            .sum()
+    };
+    let started = Instant::now();
+    while received() < 10_000_000 && started.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let kept = received();
+    let report = cloner.sandbox.json(&arguments);
+    let fetched = report["wire_bytes"].as_u64().unwrap();
+    assert!(
+        kept >= 10_000_000 && fetched + kept <= stored + 5_000_000,
+        "{fetched} after {kept} of {stored}"
+    );
+    assert_eq!(paths(&cloner), ["model.bin"]);
+    cloner.assert_sound();
 }
 
 #[test]

@@ -199,7 +199,7 @@ impl Repository {
 
     /// The files of which a transfer must bring the contents when it has brought all objects: those that the selection
     /// selects in the commits that are new in `quarantine` and in `tips`, and of the tips those that stand in the
-    /// worktree, too. Only files that are new or lack chunks.
+    /// worktree, too. Only files that are new or lack chunks. With `all`, of every commit that `tips` lead to.
     ///
     /// # Errors
     /// When objects are missing or damaged.
@@ -207,12 +207,11 @@ impl Repository {
         &self,
         quarantine: &Quarantine,
         tips: &[CommitId],
-        selection: &Selection,
+        (selection, all): (&Selection, bool),
     ) -> Result<Vec<(FileId, u64)>, Error> {
         let store = quarantine.store();
         let (mut met, mut wanted) = (HashSet::new(), HashSet::new());
-        let root = self.worktree.clone();
-        let mut looker = root.as_deref().map(Looker::new);
+        let mut looker = self.worktree.as_deref().map(Looker::new);
         for tip in tips {
             self.each_file(store, *tip, &mut met, |path, entry| {
                 let stands = |looker: &mut Looker<'_>| looker.look(&path).is_ok_and(|found| found.is_file());
@@ -222,8 +221,17 @@ impl Repository {
                 Ok(())
             })?;
         }
-        for commit in store.index().records_of_kind(Kind::Commit)? {
-            self.each_file(store, CommitId::from_hash(commit), &mut met, |path, entry| {
+        let mut commits: HashSet<CommitId> = HashSet::new();
+        if all {
+            for tip in tips {
+                commits.extend(store.commits_between(&[], *tip)?);
+            }
+        } else {
+            let new = store.index().records_of_kind(Kind::Commit)?;
+            commits.extend(new.into_iter().map(CommitId::from_hash));
+        }
+        for commit in commits {
+            self.each_file(store, commit, &mut met, |path, entry| {
                 if selection.selects(&path) {
                     wanted.insert((entry.file, entry.size));
                 }
@@ -247,12 +255,14 @@ impl Repository {
             return Ok(files);
         };
         let naming: Vec<RepoPath> = scopes.iter().filter(|scope| !scope.is_root()).cloned().collect();
-        let root = self.worktree.clone().unwrap_or_default();
-        let mut looker = Looker::new(&root);
+        let mut looker = self.worktree.as_deref().map(Looker::new);
         files.retain(|path, _| {
-            selection.selects(path)
-                || (!naming.is_empty() && in_scope(path, &naming))
-                || looker.look(path).is_ok_and(|found| found.is_file())
+            let mut stands = || {
+                looker
+                    .as_mut()
+                    .is_some_and(|looker| looker.look(path).is_ok_and(|found| found.is_file()))
+            };
+            selection.selects(path) || (!naming.is_empty() && in_scope(path, &naming)) || stands()
         });
         Ok(files)
     }

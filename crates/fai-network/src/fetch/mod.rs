@@ -25,7 +25,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use fai_core::object::{CommitId, FileId, Hash, Id};
-use fai_core::repo::{Progress, Quarantine, Repository, Silent};
+use fai_core::repo::{Progress, Quarantine, Repository, Selection, Silent};
 
 pub use companions::{companions, nearby};
 pub use locate::{Located, locate_id, locate_path};
@@ -97,7 +97,33 @@ pub fn fetch(
         remotes,
         progress,
     }
-    .commits(wants, None);
+    .commits(wants, None, None);
+    kept(quarantine, result)
+}
+
+/// As [`fetch`], for a repository that will hold the contents that `selection` selects, whatever it holds now: also of
+/// commits that it has.
+///
+/// # Errors
+/// As [`fetch`].
+pub fn fetch_selection(
+    runtime: &tokio::runtime::Handle,
+    node: &Node,
+    repository: &Repository,
+    remotes: Vec<Remote>,
+    (wants, selection): (&[CommitId], &Selection),
+    progress: &dyn Progress,
+) -> Result<(Quarantine, FetchReport), Error> {
+    let quarantine = repository.quarantine()?;
+    let result = Transfer {
+        runtime,
+        node,
+        repository,
+        quarantine: &quarantine,
+        remotes,
+        progress,
+    }
+    .commits(wants, None, Some(selection));
     kept(quarantine, result)
 }
 
@@ -122,7 +148,7 @@ pub fn fetch_depth(
         remotes,
         progress,
     }
-    .commits(wants, Some(depth));
+    .commits(wants, Some(depth), None);
     kept(quarantine, result)
 }
 
@@ -216,9 +242,15 @@ impl Transfer<'_> {
         driver::run(runtime, node, repository, quarantine, remotes, goal, *progress)
     }
 
-    /// Commits and what they lead to, as far as the repository wants it.
-    fn commits(&mut self, commits: &[CommitId], depth: Option<Depth>) -> Result<FetchReport, Error> {
-        let selection = self.repository.selection()?;
+    /// Commits and what they lead to, as far as the repository wants it or will.
+    fn commits(
+        &mut self,
+        commits: &[CommitId],
+        depth: Option<Depth>,
+        chosen: Option<&Selection>,
+    ) -> Result<FetchReport, Error> {
+        let own = self.repository.selection()?;
+        let selection = chosen.or(own.as_ref());
         let plan = Plan::new(match selection {
             Some(_) => Reach::Objects,
             None => Reach::Everything,
@@ -234,7 +266,7 @@ impl Transfer<'_> {
         };
         let files = self
             .repository
-            .contents_to_fetch(self.quarantine, commits, &selection)?;
+            .contents_to_fetch(self.quarantine, commits, (selection, chosen.is_some()))?;
         let contents = self.contents(&files)?;
         Ok(FetchReport {
             commits: report.commits,

@@ -59,7 +59,7 @@ impl Visit for Check<'_> {
 
     fn file(&mut self, from: NeededBy<'_>, entry: Entry) -> Result<(), Error> {
         let whole = match (&self.selection, from) {
-            (Some(selection), NeededBy::Path(path, _)) => selection.selects(path),
+            (Some(selection), NeededBy::Path(path, _) | NeededBy::Staged(path)) => selection.selects(path),
             _ => true,
         };
         let key = (entry.file, whole);
