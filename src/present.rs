@@ -69,14 +69,12 @@ fn fetch(context: &Context, repository: &Repository, absent: &[AbsentFile]) -> R
             Err(error) => return Err(error),
         }
     }
-    if reasons.is_empty() {
-        let found = peers.runtime.block_on(nearby(&peers.node, repository.id()?));
-        if !found.is_empty() {
-            match bring(context, &peers, repository, found, absent) {
-                Ok(()) => return Ok(None),
-                Err(error) if error.is::<fai_network::Error>() => reasons.push(error.to_string()),
-                Err(error) => return Err(error),
-            }
+    let found = peers.runtime.block_on(nearby(&peers.node, repository.id()?));
+    if !found.is_empty() {
+        match bring(context, &peers, repository, found, absent) {
+            Ok(()) => return Ok(None),
+            Err(error) if error.is::<fai_network::Error>() => reasons.push(format!("neighbours: {error}")),
+            Err(error) => return Err(error),
         }
     }
     Ok(Some(match reasons.is_empty() {

@@ -126,13 +126,15 @@ impl Args {
             executable: located.executable,
         };
         let bar = Bar::new(context.out, "Writing");
-        let content = quarantine.store().save(located.file, output, options, &bar);
-        if matches!(content, Err(Error::FalseFile(_))) {
-            // It would be as false the next time.
-            quarantine.remove()?;
-            return Err(content.map(drop).unwrap_err().into());
-        }
-        let content = content?;
+        let content = match quarantine.store().save(located.file, output, options, &bar) {
+            Ok(content) => content,
+            Err(error @ Error::FalseFile(_)) => {
+                // It would be as false the next time.
+                quarantine.remove()?;
+                return Err(error.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
         drop(bar);
         quarantine.remove()?;
         self.done(context, located, &report, content.to_string(), output)

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use fai_testkit::noise;
 use serde_json::Value;
 
+use crate::peers::damage;
 use crate::support::peers::Server;
 use crate::support::{Sandbox, assert_fields, files_below, short, text};
 
@@ -191,6 +192,22 @@ fn a_killed_fetch_goes_on_where_it_was() {
     let fetched = report["wire_bytes"].as_u64().unwrap();
     assert!(fetched + kept <= 65_000_000, "{fetched} after {kept} were there");
     assert!(files_below(&stranger.root()) == [("model.bin".to_owned(), large)]);
+}
+
+#[test]
+fn wrong_bytes_are_refused_and_nothing_is_written() {
+    let owner = Sandbox::with(&[("model.bin", &noise(1, SIZE))]);
+    damage(&owner.root());
+    let server = Server::start(&owner, &[]);
+    let stranger = stranger();
+    for _ in 0..2 {
+        let output = stranger.run(&["fetch", &server.ticket, "model.bin", "--json"]);
+        assert_eq!(output.status.code(), Some(1));
+        let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+        assert_eq!(error["error"]["kind"], "false_data", "{error}");
+        assert!(text(&error["error"]["message"]).contains(&server.peer), "{error}");
+        assert!(!stranger.exists("model.bin"));
+    }
 }
 
 #[test]

@@ -167,7 +167,6 @@ fn what_nobody_brings_is_named() {
         &["cat", "HEAD:data/train.bin"][..],
         &["checkout", "data/train.bin"],
         &["checkout", "HEAD", "--to", "../out"],
-        &["info", "HEAD:data/train.bin"],
         &["diff", "HEAD~1", "HEAD"],
     ] {
         let message = cloner.fails(command, "missing");

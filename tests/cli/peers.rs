@@ -170,7 +170,7 @@ fn a_killed_clone_goes_on_where_it_was() {
 }
 
 /// Flips a byte in the middle of the largest pack, which is inside a chunk.
-fn damage(repository: &Path) {
+pub fn damage(repository: &Path) {
     let packs = fs::read_dir(repository.join(".fai/objects")).unwrap();
     let largest = packs
         .map(|entry| entry.unwrap().path())

@@ -13,6 +13,9 @@ use crate::{Error, Node};
 /// How long a companion may take to answer.
 const ANSWER: Duration = Duration::from_secs(3);
 
+/// How long neighbours may take to be met.
+const MEET: Duration = Duration::from_secs(2);
+
 /// Most peers that are asked.
 const MOST: usize = 16;
 
@@ -32,7 +35,7 @@ pub async fn companions(node: &Node, remote: &Remote) -> Vec<Remote> {
 
 /// Whoever nearby serves a copy of a repository, found within a few seconds.
 pub async fn nearby(node: &Node, repository: RepositoryId) -> Vec<Remote> {
-    tokio::time::sleep(ANSWER).await;
+    tokio::time::sleep(MEET).await;
     let neighbours = node.neighbours().borrow().clone();
     let asked = neighbours.into_iter().take(MOST).map(|(peer, neighbour)| async move {
         let opening = async {

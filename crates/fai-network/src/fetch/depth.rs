@@ -42,6 +42,11 @@ pub(super) fn fetch(
                 missing.push(*id);
             }
         }
+        if !missing.is_empty() {
+            // Answers hold more than was asked for; of what a peer sends unasked no more than one answer stays.
+            let needed: HashSet<CommitId> = level.iter().map(|(id, _)| *id).collect();
+            came.retain(|id, _| needed.contains(id));
+        }
         ask(runtime, remote, missing, &mut came)?;
         let mut next = Vec::new();
         for (id, behind) in level {

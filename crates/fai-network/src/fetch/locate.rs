@@ -15,6 +15,12 @@ use crate::{Error, Node};
 /// Fewest digits of an id.
 const SHORTEST_PREFIX: usize = 4;
 
+/// Most commits named in one request.
+const ASK: usize = 1024;
+
+/// Answers of up to 1 MiB that are kept at the same time.
+const MOST_ANSWERS: usize = 64;
+
 /// Commits that are looked at for the sake of a name.
 const MOST_COMMITS: usize = 200_000;
 
@@ -98,6 +104,8 @@ pub async fn locate_id(node: &Node, remote: &mut Remote, text: &str) -> Result<L
     let prefix = prefix(text).ok_or_else(|| CoreError::NoSuchPath(text.into()))?;
     let refs = remote.refs().await?;
     let mut past = Past::new(remote);
+    let tips: HashSet<CommitId> = refs.iter().map(|(_, commit)| *commit).collect();
+    past.ask(&tips.into_iter().collect::<Vec<_>>()).await?;
     let mut waiting: VecDeque<(TreeId, CommitId, RepoPath)> = VecDeque::new();
     for (_, commit) in refs {
         waiting.push_back((past.commit(commit).await?.tree, commit, RepoPath::root()));
@@ -157,6 +165,7 @@ async fn one_tree(records: &mut Records, id: TreeId, size: Option<u64>) -> Resul
 struct Past<'a> {
     remote: &'a mut Remote,
     commits: HashMap<CommitId, Commit>,
+    answers: usize,
 }
 
 impl<'a> Past<'a> {
@@ -164,14 +173,13 @@ impl<'a> Past<'a> {
         Self {
             remote,
             commits: HashMap::new(),
+            answers: 0,
         }
     }
 
     async fn commit(&mut self, id: CommitId) -> Result<Commit, Error> {
         if !self.commits.contains_key(&id) {
-            // The answer goes back a while: parents need no question of their own.
-            let came = self.remote.commits(&[id], &[]).await?;
-            self.commits.extend(came);
+            self.ask(&[id]).await?;
         }
         self.commits.get(&id).cloned().ok_or(Error::Nowhere {
             kind: Kind::Commit.name(),
@@ -179,9 +187,39 @@ impl<'a> Past<'a> {
         })
     }
 
+    /// Asks for commits, and keeps what else comes: answers go back a while, so that parents need no question of their
+    /// own.
+    async fn ask(&mut self, ids: &[CommitId]) -> Result<(), Error> {
+        let mut missing: Vec<CommitId> = ids.to_vec();
+        while !missing.is_empty() {
+            let wanted: Vec<CommitId> = missing.iter().copied().take(ASK).collect();
+            let came = self.remote.commits(&wanted, &[]).await?;
+            self.answers += 1;
+            if self.answers.is_multiple_of(MOST_ANSWERS) {
+                self.commits.clear();
+            }
+            self.commits.extend(came);
+            let before = missing.len();
+            missing.retain(|id| !self.commits.contains_key(id));
+            if missing.len() == before {
+                // The peer has none of these.
+                missing.retain(|id| !wanted.contains(id));
+            }
+        }
+        Ok(())
+    }
+
     async fn resolve(&mut self, text: &str) -> Result<CommitId, Error> {
         let Steps { base, steps } = steps(text)?;
         let mut commit = self.base(base, text).await?;
+        if steps
+            .iter()
+            .map(|(_, generations)| *generations)
+            .fold(0, usize::saturating_add)
+            > MOST_COMMITS
+        {
+            return Err(CoreError::UnknownRevision(text.to_owned()).into());
+        }
         for (number, generations) in steps {
             for _ in 0..generations {
                 let parents = self.commit(commit).await?.parents;
