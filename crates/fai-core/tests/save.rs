@@ -51,7 +51,7 @@ fn a_file_is_written_with_its_holes_and_nothing_else() {
     let file = store(&repository, &content);
     let out = folder.path().join("out");
     fs::create_dir(&out).unwrap();
-    // What a killed process left is written over.
+    // What a killed process left makes way.
     fs::write(
         out.join(format!(".fai-fetch-{}.part", file.short())),
         vec![1; 9_000_000],

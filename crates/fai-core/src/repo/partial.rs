@@ -372,7 +372,7 @@ mod tests {
         }
         assert!(selects(&[], &["*.bin"], "a.txt") && !selects(&[], &["*.bin"], "b/a.bin"));
         assert!(!selects(&["models/"], &["*.bin"], "models/a.bin"));
-        for wrong in ["", " ", "!a", "#a", "a[", "{a"] {
+        for wrong in ["", " ", "!a", "#a", "{a"] {
             assert!(Selection::new(vec![wrong.into()], Vec::new()).is_err(), "{wrong:?}");
         }
     }

@@ -53,14 +53,10 @@ impl Store {
         }
         // The umask takes away what the user does not want to grant.
         let mode = if options.executable { 0o777 } else { 0o666 };
-        // Always the same name: what a killed process left is written over and does not stay.
+        // Always the same name: what a killed process left makes way and does not stay.
         let aside = folder.join(format!(".fai-fetch-{}.part", file.short()));
-        let open = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(mode)
-            .open(&aside);
+        let _ = std::fs::remove_file(&aside);
+        let open = File::options().write(true).create_new(true).mode(mode).open(&aside);
         let output = open.map_err(Error::io("create", &aside))?;
         let aside = TempPath::try_from_path(&aside).map_err(Error::io("create", &aside))?;
         let found = self.pour(&reader, &output, &aside, progress)?;
