@@ -7,13 +7,11 @@ use anyhow::{Context as _, Result};
 use fai_core::Repository;
 use fai_core::object::{FileId, RepoPath};
 use fai_core::repo::{Error, InitOptions, SaveOptions};
-use fai_network::Error as PeerError;
 use fai_network::fetch::{FetchReport, Located, Remote, fetch_file, locate_id, locate_path};
 use serde_json::json;
 
 use crate::context::Context;
 use crate::peers::{Peers, Place, place, transferred};
-use crate::ui::errors::Hinted;
 use crate::ui::format::size;
 use crate::ui::{Bar, Symbol};
 
@@ -113,13 +111,7 @@ impl Args {
         let remotes = peers.with_companions(remote);
         let bar = Bar::new(context.out, "Receiving");
         let file = (located.file, located.size);
-        let fetched = fetch_file(peers.runtime.handle(), &peers.node, repository, remotes, file, &bar);
-        if let Err(PeerError::Nowhere { kind: "file", hash }) = fetched {
-            let hint = "`fai ls REV` there lists ids of files; for a file of a commit write REV:PATH";
-            let kind = fai_core::object::Kind::Manifest;
-            return Err(Hinted::new(Error::Missing { kind, hash }, hint).into());
-        }
-        let (quarantine, report) = fetched?;
+        let (quarantine, report) = fetch_file(peers.runtime.handle(), &peers.node, repository, remotes, file, &bar)?;
         drop(bar);
         let options = SaveOptions {
             force: self.force,
@@ -155,9 +147,14 @@ impl Args {
             bare: true,
             id: Some(remote.id),
         };
-        let (repository, _) = Repository::init(&scratch, options)?;
-        self.fetch(context, peers, &repository, remote, located, output)?;
+        let (repository, fresh) = Repository::init(&scratch, options)?;
+        let fetched = self.fetch(context, peers, &repository, remote, located, output);
         drop(repository);
+        if fetched.is_err() && fresh && !holds_something(&scratch, located.file) {
+            // Nothing came, so there is nothing to go on with.
+            let _ = fs::remove_dir_all(&scratch);
+        }
+        fetched?;
         fs::remove_dir_all(&scratch).with_context(|| format!("cannot remove {}", scratch.display()))
     }
 
@@ -216,4 +213,11 @@ impl Args {
         ];
         context.out.document(&transferred(own, report))
     }
+}
+
+/// True when an interrupted fetch left something in `scratch`.
+fn holds_something(scratch: &Path, file: FileId) -> bool {
+    let quarantine = scratch.join("quarantine").join(format!("file-{file}"));
+    let holds = |part: &str| fs::read_dir(quarantine.join(part)).is_ok_and(|mut listing| listing.next().is_some());
+    holds("objects") || holds("incoming")
 }

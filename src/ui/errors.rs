@@ -170,6 +170,9 @@ fn peer_hint(error: &PeerError) -> Option<&'static str> {
         PeerError::Nowhere { kind: "commit", .. } => {
             "the peer's history may be cut there: another one may have all of it; `fai clone --depth N` takes less"
         }
+        PeerError::Nowhere { kind: "file", .. } => {
+            "`fai ls REV` there lists the ids of files; for a file of a commit write REV:PATH"
+        }
         PeerError::Nowhere { .. } => {
             "the peer may hold only a part of the repository: ask one that has all of it; `fai fsck` there tells"
         }

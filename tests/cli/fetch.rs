@@ -117,6 +117,11 @@ fn revisions_mean_what_they_mean_to_the_peer() {
     stranger
         .fails(&["fetch", &server.ticket, &nowhere, "--quiet"])
         .is("missing", &["0000"]);
+    assert_eq!(
+        fs::read_dir(stranger.root()).unwrap().count(),
+        2,
+        "nothing came, and nothing is left of it"
+    );
 }
 
 #[test]

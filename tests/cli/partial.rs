@@ -88,6 +88,15 @@ fn a_commit_keeps_what_is_not_here() {
     cloner.write("new.txt", b"new");
     let added = cloner.ok(&["add", "-A"]);
     assert_eq!(added["removed"], json!([]), "{added}");
+    cloner.ok(&["rm", "data/test.bin"]);
+    assert_eq!(
+        cloner.ok(&["restore", "--staged", "."])["restored"]
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
+    cloner.ok(&["add", "-A"]);
     cloner.ok(&["commit", "-m", "third"]);
     assert_eq!(cloner.ok(&["ls"])["files"].as_array().unwrap().len(), 5);
     cloner.ok(&["push"]);
