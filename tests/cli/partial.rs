@@ -2,13 +2,15 @@
 //! name when nobody has it.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use fai_testkit::noise;
 use serde_json::{Value, json};
 
-use crate::support::peers::{Cloner, Server};
+use crate::peers::finds_neighbours;
+use crate::support::peers::{Cloner, Server, Serving};
 use crate::support::{Sandbox, files_below, text};
 
 const BIG: usize = 4_000_000;
@@ -192,6 +194,29 @@ fn what_nobody_brings_is_named() {
         .output();
     let error: Value = serde_json::from_slice(&offline.unwrap().stderr).unwrap();
     assert!(text(&error["error"]["message"]).contains("FAI_OFFLINE"), "{error}");
+}
+
+#[test]
+fn a_neighbour_brings_what_the_first_peer_no_longer_can() {
+    if !finds_neighbours() {
+        println!("skipped: there is no interface with multicast here");
+        return;
+    }
+    let owner = owner();
+    let server = Server::start(&owner, &[]);
+    let (cloner, _) = without_data(&server);
+    let other = Cloner::new();
+    other.clone_from(&server.ticket);
+    drop(server);
+    let mut command = other.inside(&["serve", "--port", "0", "--json"]);
+    let mut helper = Serving(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut first = String::new();
+    let told = helper.0.stdout.take().unwrap();
+    BufReader::new(told).read_line(&mut first).unwrap();
+    assert!(first.contains("listening"), "{first}");
+    let output = cloner.inside(&["cat", "HEAD:data/train.bin"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && output.stdout == noise(4, BIG), "{said}");
 }
 
 #[test]

@@ -270,7 +270,7 @@ fn two_clones_into_one_folder_leave_a_sound_one() {
 }
 
 /// Whether peers on this machine can find each other: mDNS needs an interface other than loopback.
-fn finds_neighbours() -> bool {
+pub fn finds_neighbours() -> bool {
     let output = Command::new("ip").args(["-o", "link", "show", "up"]).output();
     output.is_ok_and(|output| {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

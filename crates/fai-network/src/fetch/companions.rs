@@ -14,7 +14,7 @@ use crate::{Error, Node};
 const ANSWER: Duration = Duration::from_secs(3);
 
 /// How long neighbours may take to be met.
-const MEET: Duration = Duration::from_secs(2);
+const MEET: Duration = Duration::from_secs(3);
 
 /// Most peers that are asked.
 const MOST: usize = 16;
