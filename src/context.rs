@@ -54,6 +54,11 @@ impl Context {
         std::env::var("FAI_THREADS").ok()?.parse().ok()
     }
 
+    /// True when `FAI_OFFLINE` is set: nothing is fetched that a command did not ask for.
+    pub fn offline(&self) -> bool {
+        std::env::var_os("FAI_OFFLINE").is_some_and(|value| !value.is_empty() && value != "0")
+    }
+
     /// Paths as people type them, seen from the folder.
     pub fn paths(&self, repository: &Repository, paths: &[PathBuf]) -> Result<Vec<RepoPath>> {
         paths

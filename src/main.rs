@@ -5,6 +5,7 @@ mod commands;
 mod context;
 mod known;
 mod peers;
+mod present;
 mod ui;
 
 use clap::Parser;

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::context::{Context, now};
 use crate::known::{self, Met, Served};
-use crate::ui::{Output, Symbol};
+use crate::ui::Output;
 
 /// The name under which a clone remembers where it came from.
 pub const DEFAULT_REMOTE: &str = "origin";
@@ -94,7 +94,8 @@ impl Peers {
         })?;
         self.remember(&remote);
         if let Some(relay) = remote.connection().relay() {
-            self.out.say(Symbol::Network, format!("Relayed through {relay}"))?;
+            // Standard output may be a file's bytes.
+            self.out.aside(format!("Relayed through {relay}"));
         }
         Ok(remote)
     }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use anyhow::Result;
 
 use crate::context::Context;
+use crate::present::ensure_file;
 
 /// Write a stored file to standard output, verified
 #[derive(Debug, clap::Args)]
@@ -18,6 +19,7 @@ impl Args {
     pub fn run(self, context: &Context) -> Result<()> {
         let repository = context.repository()?;
         let named = repository.resolve_file(&self.file, &context.folder)?;
+        ensure_file(context, &repository, named.file, named.path.as_ref())?;
         let reader = repository.open_file(named.file)?;
         let mut out = io::stdout().lock();
         // Chunk by chunk: each is verified before a byte of it is written.

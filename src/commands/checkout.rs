@@ -9,6 +9,7 @@ use fai_core::repo::{CheckoutOptions, CheckoutReport, Error, RestoreOptions};
 use serde_json::json;
 
 use crate::context::Context;
+use crate::present::ensure_present;
 use crate::ui::format::size;
 use crate::ui::{Bar, Symbol};
 
@@ -72,6 +73,8 @@ impl Args {
             detach: self.detach,
             time: context.now()?,
         };
+        let commit = repository.resolve(revision)?;
+        ensure_present(context, repository, repository.files_to_check_out(commit)?)?;
         let bar = Bar::new(context.out, "Writing");
         let report = repository.checkout(revision, options, &bar)?;
         bar.finish();
@@ -95,6 +98,7 @@ impl Args {
             worktree: true,
             force: self.force,
         };
+        ensure_present(context, repository, repository.files_to_restore(paths, source)?)?;
         let bar = Bar::new(context.out, "Writing");
         let changed = repository.restore(paths, options, &bar)?;
         bar.finish();
@@ -116,6 +120,9 @@ impl Args {
             [] => vec![RepoPath::root()],
             paths => context.paths(repository, paths)?,
         };
+        for path in &scopes {
+            ensure_present(context, repository, repository.files_within(commit, path)?)?;
+        }
         let bar = Bar::new(context.out, "Writing");
         let reports = scopes
             .iter()

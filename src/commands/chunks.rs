@@ -5,6 +5,7 @@ use fai_core::repo::{ChunkInfo, ChunkList};
 use serde_json::json;
 
 use crate::context::Context;
+use crate::present::ensure_file;
 use crate::ui::Symbol;
 use crate::ui::format::{safe, size};
 
@@ -20,6 +21,7 @@ impl Args {
     pub fn run(self, context: &Context) -> Result<()> {
         let repository = context.repository()?;
         let named = repository.resolve_file(&self.file, &context.folder)?;
+        ensure_file(context, &repository, named.file, named.path.as_ref())?;
         let list = repository.chunks(named.file)?;
         print(context, &list)?;
         context.out.document(&document(&list))

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use fai_core::Repository;
 use fai_core::object::CommitId;
-use fai_core::repo::{Config, InitOptions, Quarantine, RefMove, RepositoryId};
+use fai_core::repo::{Config, Error, InitOptions, Quarantine, RefMove, RepositoryId, Selection};
 use fai_network::Folder;
-use fai_network::fetch::{FetchReport, Remote, fetch, fetch_from};
+use fai_network::fetch::{Depth, FetchReport, Remote, fetch, fetch_depth, fetch_from};
 use serde_json::json;
 
 use crate::context::Context;
 use crate::peers::{Peers, Place, place, route, transferred};
+use crate::ui::errors::Hinted;
 use crate::ui::format::{FROM_A_FOLDER, OVER_THE_WIRE, size, traffic};
 use crate::ui::{Bar, Symbol};
 
@@ -27,6 +28,15 @@ pub struct Args {
     /// Where to; by default a folder with the repository's name
     #[arg(value_name = "DIR")]
     folder: Option<PathBuf>,
+    /// Only the contents of files that match, such as *.safetensors or models/; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    include: Vec<String>,
+    /// Not the contents of files that match; they are fetched when they are first needed
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// Only the newest N commits of every branch and tag
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    depth: Option<u32>,
     /// Without files of its own
     #[arg(long)]
     bare: bool,
@@ -38,28 +48,45 @@ impl Args {
             Place::Peer(source) => source,
             Place::Folder(folder) => return self.copy(context, &folder),
         };
+        let selection = match (self.include.as_slice(), self.exclude.as_slice()) {
+            ([], []) => None,
+            (include, exclude) => Some(Selection::new(include.to_vec(), exclude.to_vec())?),
+        };
         let peers = Peers::asking(context)?;
         let remote = peers.remote(&source)?;
         let (id, peer, route) = (remote.id, remote.peer(), route(&remote));
         let repository = self.begin(context, &remote.name, remote.id)?;
+        // Also when there is none: an interrupted clone may have had one.
+        repository.select(selection.as_ref())?;
         let origin = fai_network::Source {
             peer: Some(remote.peer()),
             addresses: remote.connection().and_others(&source.addresses),
             repository: fai_network::source::by_id(&remote.id),
         };
         let report = self.fetch(context, &peers, &repository, remote, &origin)?;
+        let absent = repository.absent_paths()?.len();
+        if absent > 0 {
+            let line = format!("{absent} files are not here (fai checkout PATH brings them)");
+            context.out.say(Symbol::Item, line)?;
+        }
         done(context, &report, "Downloaded", OVER_THE_WIRE)?;
         let own = [
             ("directory", json!(repository.directory())),
             ("repository", id.to_string().into()),
             ("peer_id", peer.to_string().into()),
             route,
+            ("absent", absent.into()),
+            ("shallow", repository.is_shallow()?.into()),
         ];
         context.out.document(&transferred(own, &report))
     }
 
     /// Clones from a folder on this machine.
     fn copy(&self, context: &Context, path: &Path) -> Result<()> {
+        if self.depth.is_some() || !self.include.is_empty() || !self.exclude.is_empty() {
+            let error = Error::Usage("a clone of a folder has everything that is there".into());
+            return Err(Hinted::new(error, "`fai serve` in that folder lets a part be cloned").into());
+        }
         let source = Folder::open(path)?;
         let id = source.repository.id()?;
         let repository = self.begin(context, &source.name(), id)?;
@@ -120,7 +147,16 @@ impl Args {
         let bar = Bar::new(context.out, "Receiving");
         let remotes = peers.with_companions(remote);
         let runtime = peers.runtime.handle();
-        let (quarantine, report) = fetch(runtime, &peers.node, repository, remotes, &wants, &bar)?;
+        let (quarantine, report) = match self.depth {
+            None => fetch(runtime, &peers.node, repository, remotes, &wants, &bar)?,
+            Some(commits) => {
+                let depth = Depth {
+                    commits,
+                    connect: false,
+                };
+                fetch_depth(runtime, &peers.node, repository, remotes, (&wants, depth), &bar)?
+            }
+        };
         drop(bar);
         self.take_over(context, repository, quarantine, refs, head)?;
         if let Some(ticket) = origin.to_ticket() {

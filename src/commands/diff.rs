@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use anyhow::Result;
 use fai_core::Repository;
 use fai_core::object::{Commit, CommitId, RepoPath};
-use fai_core::repo::{ChangedFile, Comparison, Error, Side, TensorChanges, Version};
+use fai_core::repo::{AbsentFile, ChangedFile, Comparison, Error, Side, TensorChanges, Version};
 use serde_json::{Value, json};
 
 use crate::context::Context;
+use crate::present::ensure_present;
 use crate::ui::format::{self, safe, size};
 use crate::ui::{Bar, Symbol, text_diff};
 
@@ -96,12 +97,27 @@ fn compare(
     new: &Version,
     scope: &RepoPath,
 ) -> Result<Comparison> {
-    Ok(repository.compare(
-        old,
-        new,
-        std::slice::from_ref(scope),
-        &Bar::new(context.out, "Comparing"),
-    )?)
+    let (scopes, bar) = (std::slice::from_ref(scope), Bar::new(context.out, "Comparing"));
+    if repository.selection()?.is_some() {
+        // Which tensors changed, and which lines, only the contents of both sides tell.
+        let files = repository.compare_files(old, new, scopes, &bar)?;
+        let changed = files.modified.iter().chain(&files.renamed);
+        let needed = changed.filter(|file| !file.same_content()).flat_map(needed);
+        ensure_present(context, repository, needed)?;
+    }
+    Ok(repository.compare(old, new, scopes, &bar)?)
+}
+
+/// What a comparison reads of a changed file.
+fn needed(file: &ChangedFile) -> impl Iterator<Item = AbsentFile> {
+    let sides = [file.old, file.new].into_iter().flatten();
+    sides.filter_map(|side| {
+        Some(AbsentFile {
+            path: Some(file.path.clone()),
+            file: side.file?,
+            size: side.size,
+        })
+    })
 }
 
 /// Compares and prints the summary of two versions.

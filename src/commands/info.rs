@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 use fai_core::database::TensorRecord;
-use fai_core::repo::Described;
+use fai_core::repo::{Described, Subject};
 use serde_json::json;
 
 use crate::context::Context;
+use crate::present::ensure_file;
 use crate::ui::Symbol;
 use crate::ui::format::{count, safe, size};
 
@@ -27,6 +28,11 @@ impl Args {
     pub fn run(self, context: &Context) -> Result<()> {
         let repository = context.repository()?;
         let subject = repository.subject(&self.file, &context.folder)?;
+        if let Subject::Stored(named) = &subject
+            && !repository.is_described(named.file)?
+        {
+            ensure_file(context, &repository, named.file, named.path.as_ref())?;
+        }
         let described = repository.describe(&subject)?;
         print(context, &described, &self.file, self.tensors)?;
         context.out.document(&document(&described))

@@ -38,7 +38,8 @@ impl Args {
         let limit = self.limit.unwrap_or(usize::MAX);
         let mut graph = Graph::default();
         let mut documents = Vec::new();
-        for logged in repository.history(start, path)?.take(limit) {
+        let mut history = repository.history(start, path)?;
+        for logged in history.by_ref().take(limit) {
             let logged = logged?;
             if context.out.json {
                 documents.push(document(&logged));
@@ -51,7 +52,13 @@ impl Args {
                 print(context, &logged, self.oneline, &edge)?;
             }
         }
-        context.out.document(&json!({ "commits": documents }))
+        if history.is_cut() {
+            let line = "history is cut here: fai pull --unshallow brings the rest";
+            context.out.say(Symbol::Item, line)?;
+        }
+        context
+            .out
+            .document(&json!({ "commits": documents, "cut": history.is_cut() }))
     }
 
     /// The first word may be a revision or a path, as with git.
@@ -161,7 +168,8 @@ impl Graph {
             .collect();
         // The commit's line goes on to its parents; lines that lead to the same commit join.
         let open = |parent: &&CommitId| !self.columns.contains(parent);
-        let parents: Vec<CommitId> = logged.commit.parents.iter().filter(open).copied().collect();
+        let parents = logged.commit.parents.iter().filter(|_| !logged.cut);
+        let parents: Vec<CommitId> = parents.filter(open).copied().collect();
         self.columns.splice(column..=column, parents.first().copied());
         self.columns.extend(parents.iter().skip(1));
         let bar = "| ".repeat(self.columns.len());

@@ -11,6 +11,7 @@ pub mod completions;
 pub mod config;
 pub mod demo;
 pub mod diff;
+pub mod fetch;
 pub mod fsck;
 pub mod id;
 pub mod info;
@@ -62,6 +63,7 @@ pub fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Clone(args) => args.run(context),
         Command::Pull(args) => args.run(context),
         Command::Push(args) => args.run(context),
+        Command::Fetch(args) => args.run(context),
         Command::Peers(args) => args.run(context),
         Command::Remote(args) => args.run(context),
         Command::Access(args) => args.run(context),

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use anyhow::Result;
 use fai_core::Repository;
-use fai_core::object::{CommitId, Id};
-use fai_core::repo::{Error, Head, Quarantine, RefMove};
+use fai_core::object::{CommitId, Id, RepoPath};
+use fai_core::repo::{Error, Head, Quarantine, RefMove, RestoreOptions, Selection};
 use fai_network::Folder;
-use fai_network::fetch::{FetchReport, fetch, fetch_from};
+use fai_network::fetch::{Depth, FetchReport, fetch, fetch_depth, fetch_from, fetch_selection};
 use serde_json::Value;
 
 use super::push::short;
@@ -24,6 +24,21 @@ pub struct Args {
     /// A remembered name, a ticket, a peer id, an address or a folder
     #[arg(default_value = DEFAULT_REMOTE)]
     source: String,
+    /// Take older commits as well, until N of every line are here
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    depth: Option<u32>,
+    /// Take all older commits as well
+    #[arg(long, conflicts_with = "depth")]
+    unshallow: bool,
+    /// From now on only the contents of files that match, such as *.safetensors; may be given several times
+    #[arg(long, value_name = "GLOB", conflicts_with_all = ["depth", "unshallow"])]
+    include: Vec<String>,
+    /// From now on not the contents of files that match
+    #[arg(long, value_name = "GLOB", conflicts_with_all = ["depth", "unshallow"])]
+    exclude: Vec<String>,
+    /// From now on the contents of all files, and of those that are not here yet
+    #[arg(long, conflicts_with_all = ["depth", "unshallow", "include", "exclude"])]
+    everything: bool,
 }
 
 /// What is asked for: the branch, and tags that are not here yet.
@@ -35,11 +50,23 @@ struct Wish {
 }
 
 impl Args {
+    /// Which contents this repository is to take from now on, if that changes.
+    fn choice(&self) -> Result<Option<Selection>> {
+        Ok(
+            match (self.everything, self.include.as_slice(), self.exclude.as_slice()) {
+                (true, ..) => Some(Selection::new(Vec::new(), Vec::new())?),
+                (false, [], []) => None,
+                (false, include, exclude) => Some(Selection::new(include.to_vec(), exclude.to_vec())?),
+            },
+        )
+    }
+
     pub fn run(self, context: &Context) -> Result<()> {
         let repository = context.repository()?;
         let Head::Branch(branch) = repository.head()? else {
             return Err(Error::Usage("HEAD stands on a commit, not on a branch".into()).into());
         };
+        let choice = self.choice()?;
         let source = match place(context, Some(&repository), &self.source)? {
             Place::Peer(source) => source,
             Place::Folder(folder) => return self.copy(context, &repository, branch, &folder),
@@ -50,13 +77,25 @@ impl Args {
         let route = route(&remote);
         let refs = peers.runtime.block_on(remote.refs())?;
         let wish = Wish::new(&repository, branch, &refs, &remote.name)?;
-        let remotes = match repository.store().has(wish.theirs.hash())? {
+        let mut wants = wish.commits();
+        let commits = if self.unshallow { Some(u32::MAX) } else { self.depth };
+        let depth = commits.map(|commits| Depth { commits, connect: true });
+        if depth.is_some() || choice.is_some() {
+            // Every line may be cut here, and lead to contents that were not wanted before.
+            wants.extend(repository.refs()?.iter().map(|(_, commit)| *commit));
+        }
+        let has_all = repository.store().has(wish.theirs.hash())? && depth.is_none() && choice.is_none();
+        let remotes = match has_all {
             true => vec![remote],
             false => peers.with_companions(remote),
         };
         let bar = Bar::new(context.out, "Receiving");
-        let runtime = peers.runtime.handle();
-        let (quarantine, report) = fetch(runtime, &peers.node, &repository, remotes, &wish.commits(), &bar)?;
+        let (runtime, node) = (peers.runtime.handle(), &peers.node);
+        let (quarantine, report) = match (depth, &choice) {
+            (None, None) => fetch(runtime, node, &repository, remotes, &wants, &bar)?,
+            (None, Some(chosen)) => fetch_selection(runtime, node, &repository, remotes, (&wants, chosen), &bar)?,
+            (Some(depth), _) => fetch_depth(runtime, node, &repository, remotes, (&wants, depth), &bar)?,
+        };
         drop(bar);
         self.take_over(
             context,
@@ -64,19 +103,30 @@ impl Args {
             wish,
             quarantine,
             (report, OVER_THE_WIRE),
-            Some(route),
+            (choice, Some(route)),
         )
     }
 
     /// Pulls from a folder on this machine.
     fn copy(&self, context: &Context, repository: &Repository, branch: String, path: &Path) -> Result<()> {
+        if self.depth.is_some() || self.unshallow || self.choice()?.is_some() {
+            let error = Error::Usage("a pull from a folder takes everything that is there".into());
+            return Err(Hinted::new(error, "`fai serve` in that folder lets a part be pulled").into());
+        }
         let source = Folder::open(path)?;
         source.must_be(repository.id()?)?;
         let wish = Wish::new(repository, branch, &source.refs()?, &source.path.display().to_string())?;
         let bar = Bar::new(context.out, "Copying");
         let (quarantine, report) = fetch_from(&source.repository, repository, &wish.commits(), &bar)?;
         drop(bar);
-        self.take_over(context, repository, wish, quarantine, (report, FROM_A_FOLDER), None)
+        self.take_over(
+            context,
+            repository,
+            wish,
+            quarantine,
+            (report, FROM_A_FOLDER),
+            (None, None),
+        )
     }
 
     fn take_over(
@@ -86,7 +136,7 @@ impl Args {
         wish: Wish,
         quarantine: Quarantine,
         (report, how): (FetchReport, &str),
-        route: Option<(&'static str, Value)>,
+        (choice, route): (Option<Selection>, Option<(&'static str, Value)>),
     ) -> Result<()> {
         let Wish {
             branch,
@@ -111,6 +161,11 @@ impl Args {
             });
         }
         let command = format!("pull: {}", self.source);
+        let (absent, was_whole) = (repository.absent_paths()?, repository.selection()?.is_none());
+        if let Some(chosen) = choice.as_ref().filter(|_| was_whole) {
+            // What comes now is no longer everything, so this must be known before.
+            repository.select(Some(chosen).filter(|_| !self.everything))?;
+        }
         // What diverged is kept, too: it need not be fetched again.
         repository.accept(
             quarantine,
@@ -119,8 +174,22 @@ impl Args {
             &command,
             &Bar::new(context.out, "Writing"),
         )?;
+        if let Some(chosen) = choice.as_ref().filter(|_| !was_whole) {
+            repository.select(Some(chosen).filter(|_| !self.everything))?;
+            bring_back(context, repository, &absent)?;
+        }
         if !behind && !ahead {
             return Err(diverged(repository, &branch, ours, theirs, count));
+        }
+        let newer = if ahead { 0 } else { count as u64 };
+        let deepens = self.unshallow || self.depth.is_some();
+        let older = if deepens {
+            report.commits.saturating_sub(newer)
+        } else {
+            0
+        };
+        if older > 0 {
+            context.out.say(Symbol::Inbox, format!("Found {older} older commits"))?;
         }
         if ahead {
             context.out.say(Symbol::Done, "Already up to date")?;
@@ -132,7 +201,16 @@ impl Args {
             context.out.say(Symbol::Done, "Pull complete!")?;
         }
         let count = if ahead { 0 } else { count };
-        let own = [("branch", short(&branch).into()), ("commits", count.into())];
+        let shallow = repository.is_shallow()?;
+        if self.unshallow && shallow {
+            context.out.warn("history is still cut: this peer has no more of it");
+        }
+        let own = [
+            ("branch", short(&branch).into()),
+            ("commits", count.into()),
+            ("older_commits", older.into()),
+            ("shallow", shallow.into()),
+        ];
         context
             .out
             .document(&transferred(own.into_iter().chain(route), &report))
@@ -171,6 +249,26 @@ impl Wish {
         let tags = self.tags.iter().filter_map(|tag| tag.after);
         tags.chain([self.theirs]).collect()
     }
+}
+
+/// Writes the files that were not in the worktree on purpose, and now should be.
+fn bring_back(context: &Context, repository: &Repository, absent: &[RepoPath]) -> Result<()> {
+    let still = repository.absent_paths()?;
+    let here = |path: &&RepoPath| still.binary_search(path).is_err() && repository.list(None, path).is_ok();
+    let paths: Vec<RepoPath> = absent.iter().filter(here).cloned().collect();
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let options = RestoreOptions {
+        source: None,
+        staged: false,
+        worktree: true,
+        force: false,
+    };
+    let bar = Bar::new(context.out, "Writing");
+    let restored = repository.restore(&paths, options, &bar)?.len();
+    drop(bar);
+    context.out.say(Symbol::Done, format!("Restored {restored} files"))
 }
 
 fn diverged(

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::serve::clock;
 use crate::context::Context;
 use crate::peers::{DEFAULT_REMOTE, Peers, Place, place, route};
+use crate::present::ensure_present;
 use crate::ui::errors::Hinted;
 use crate::ui::format::size;
 use crate::ui::{Bar, Symbol};
@@ -142,6 +143,9 @@ impl Args {
         }
         let theirs: Vec<CommitId> = refs.iter().map(|(_, commit)| *commit).collect();
         let commits = store.commits_between(&theirs, commit)?.len();
+        if repository.selection()?.is_some() {
+            ensure_present(context, repository, repository.files_between(&theirs, commit)?)?;
+        }
         context
             .out
             .say(Symbol::Outbox, format!("Pushing {commits} commits..."))?;

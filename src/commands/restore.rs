@@ -8,6 +8,7 @@ use fai_core::repo::RestoreOptions;
 use serde_json::json;
 
 use crate::context::Context;
+use crate::present::ensure_present;
 use crate::ui::{Bar, Symbol};
 
 /// Bring files back as they were staged or committed, giving up local changes to them
@@ -48,6 +49,9 @@ impl Args {
             worktree,
             force: true,
         };
+        if worktree {
+            ensure_present(context, &repository, repository.files_to_restore(&paths, source)?)?;
+        }
         let bar = Bar::new(context.out, "Writing");
         let changed = repository.restore(&paths, options, &bar)?;
         bar.finish();

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{diff, log};
 use crate::context::Context;
+use crate::ui::Symbol;
 
 /// Show a commit: who, when, why, and what it changes
 #[derive(Debug, clap::Args)]
@@ -24,7 +25,13 @@ impl Args {
         };
         let logged = logged?;
         log::print(context, &logged, false, &Default::default())?;
-        let changes = diff::against_parent(context, &repository, commit, logged.commit.parents.first().copied())?;
+        if logged.cut {
+            let line =
+                "history is cut here, so that everything is shown as added: fai pull --unshallow brings the rest";
+            context.out.say(Symbol::Item, line)?;
+        }
+        let parent = logged.commit.parents.first().filter(|_| !logged.cut);
+        let changes = diff::against_parent(context, &repository, commit, parent.copied())?;
         let mut document = log::document(&logged);
         if let Some(document) = document.as_object_mut() {
             document.insert("tree".into(), json!(logged.commit.tree.to_string()));

@@ -61,6 +61,13 @@ fn print(context: &Context, status: &Status) -> Result<()> {
     )?;
     section(context, "Untracked files (fai add PATH):", &status.untracked, "")?;
     section(context, "Symbolic links (never tracked):", &status.symlinks, "")?;
+    if !status.absent.is_empty() {
+        let count = status.absent.len();
+        out.say(
+            Symbol::Item,
+            format!("{count} files are not here (fai checkout PATH brings them)"),
+        )?;
+    }
     let clean = status.modified.is_empty() && status.deleted.is_empty();
     if clean && status.staged.is_empty() && status.untracked.is_empty() {
         out.say(Symbol::Done, "Nothing to commit, worktree clean")?;
@@ -92,6 +99,7 @@ fn document(status: &Status) -> serde_json::Value {
         "staged": staged.collect::<Vec<_>>(),
         "modified": paths(&status.modified),
         "deleted": paths(&status.deleted),
+        "absent": paths(&status.absent),
         "untracked": paths(&status.untracked),
         "symlinks": paths(&status.symlinks),
         "conflicts": [],

@@ -172,7 +172,15 @@ fn peer_hint(error: &PeerError) -> Option<&'static str> {
         PeerError::Damaged { .. } => {
             "`fai fsck --full` there names the files that need these bytes; add them again from a good copy"
         }
-        PeerError::Nowhere { .. } => "`fai fsck` there says what is missing",
+        PeerError::Nowhere { kind: "commit", .. } => {
+            "the peer's history may be cut there: another one may have all of it; `fai clone --depth N` takes less"
+        }
+        PeerError::Nowhere { kind: "file", .. } => {
+            "`fai ls REV` there lists the ids of files; for a file of a commit write REV:PATH"
+        }
+        PeerError::Nowhere { .. } => {
+            "the peer may hold only a part of the repository: ask one that has all of it; `fai fsck` there tells"
+        }
         _ => return None,
     })
 }
@@ -199,6 +207,7 @@ fn advice(error: &Error) -> Option<&'static str> {
         Error::Ambiguous { .. } => "type more digits of the one you mean",
         Error::NotInRevision { .. } => "`fai ls REV` lists what it holds",
         Error::NoSuchPath(_) => "`fai ls` lists tracked files, `fai status` what is in the worktree",
+        Error::Exists(_) => "`--force` overwrites it, `-o FILE` writes another file",
         Error::NoSuchTensor { .. } => "`fai info` lists the tensors of a file",
         Error::Ignored(_) => "use `fai add --force` to add it all the same, or change .faiignore",
         Error::NothingToCommit => "stage changes with `fai add PATH` first; `fai status` shows what there is",
@@ -209,6 +218,10 @@ fn advice(error: &Error) -> Option<&'static str> {
         Error::NoSuchBranch { .. } => "`fai push` makes it there, where you may push",
         Error::Busy(_) => "wait until another one is done",
         Error::RefMoved(_) => "look at `fai log` and try again",
+        Error::Cut(_) => "`fai pull --unshallow` brings the rest",
+        Error::NotHere { .. } => {
+            "when a peer that has it can be reached, run this again, or `fai remote add NAME PEER` first; `fai peers` looks around"
+        }
         Error::Missing { .. } => "`fai fsck` says what else is missing and which files need it",
         Error::Storage(StorageError::Damaged { .. } | StorageError::NotAPack { .. }) => {
             "`fai fsck --full` names the files that need these bytes; add them again from a good copy"

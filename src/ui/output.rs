@@ -25,6 +25,7 @@ pub enum Symbol {
     Ticket,
     Inbox,
     Outbox,
+    Saved,
     Search,
 }
 
@@ -48,6 +49,7 @@ impl Symbol {
             Symbol::Ticket => "🎫",
             Symbol::Inbox => "📥",
             Symbol::Outbox => "📤",
+            Symbol::Saved => "💾",
             Symbol::Search => "🔍",
         }
     }
@@ -142,6 +144,13 @@ impl Output {
         // Colours of the fixed palette: the first sixteen are whatever a theme makes of them.
         let paint = |row: &String| self.line(self.paint("38;5;16;48;5;231", row));
         picture.dark_on_light().iter().try_for_each(paint)
+    }
+
+    /// What happens besides, on stderr: standard output may be a file's bytes.
+    pub fn aside(&self, text: impl AsRef<str>) {
+        if !self.quiet && !self.json {
+            let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
+        }
     }
 
     /// A warning, on stderr, for people and scripts alike.

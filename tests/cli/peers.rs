@@ -3,123 +3,15 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fai_testkit::noise;
 use serde_json::Value;
 
+use crate::support::peers::{Cloner, Server, Serving};
 use crate::support::{Sandbox, files_below, text};
-
-/// A peer that serves a sandbox's repository, for as long as this lives.
-struct Server {
-    _serving: Serving,
-    port: u16,
-    address: String,
-    peer: String,
-    ticket: String,
-}
-
-impl Server {
-    fn start(sandbox: &Sandbox, arguments: &[&str]) -> Self {
-        let listen = ["serve", "--listen", "/ip4/127.0.0.1/tcp/0", "--json"];
-        let mut command = sandbox.command(&[&listen, arguments].concat());
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
-        let mut first = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut first)
-            .unwrap();
-        let event: Value = serde_json::from_str(&first).unwrap_or_else(|error| panic!("{error} in {first:?}"));
-        assert_eq!(event["event"], "listening");
-        let address = text(&event["addresses"][0]);
-        let port = address.rsplit('/').next().unwrap().parse().unwrap();
-        let (peer, ticket) = (text(&event["peer_id"]), text(&event["ticket"]));
-        Self {
-            _serving: Serving(child),
-            port,
-            address,
-            peer,
-            ticket,
-        }
-    }
-}
-
-/// A person who clones into `clone` below a folder of their own, with a key of their own.
-struct Cloner {
-    sandbox: Sandbox,
-}
-
-impl Cloner {
-    fn new() -> Self {
-        Self {
-            sandbox: Sandbox::empty(),
-        }
-    }
-
-    fn folder(&self) -> PathBuf {
-        self.sandbox.path("clone")
-    }
-
-    #[track_caller]
-    fn clone_from(&self, source: &str) -> Value {
-        self.sandbox.json(&["clone", source, "clone"])
-    }
-
-    /// A command inside the clone.
-    fn inside(&self, arguments: &[&str]) -> Command {
-        let mut command = self.sandbox.command(arguments);
-        command.current_dir(self.folder());
-        command
-    }
-
-    /// Runs a command inside the clone, and gives its exit code and document or error.
-    fn json(&self, arguments: &[&str]) -> (Option<i32>, Value) {
-        let output = self.inside(&[arguments, &["--json"]].concat()).output().unwrap();
-        let said = if output.status.success() {
-            &output.stdout
-        } else {
-            &output.stderr
-        };
-        let document = serde_json::from_slice(said);
-        let shown = String::from_utf8_lossy(said);
-        (
-            output.status.code(),
-            document.unwrap_or_else(|error| panic!("{arguments:?}: {error} in {shown}")),
-        )
-    }
-
-    #[track_caller]
-    fn ok(&self, arguments: &[&str]) -> Value {
-        let (code, document) = self.json(arguments);
-        assert_eq!(code, Some(0), "{arguments:?}: {document}");
-        document
-    }
-
-    #[track_caller]
-    fn fails(&self, arguments: &[&str], kind: &str) -> String {
-        let (code, document) = self.json(arguments);
-        assert_eq!(code, Some(1), "{arguments:?}: {document}");
-        assert_eq!(document["error"]["kind"], kind, "{document}");
-        text(&document["error"]["message"])
-    }
-
-    fn write(&self, path: &str, bytes: &[u8]) {
-        fs::write(self.folder().join(path), bytes).unwrap();
-    }
-
-    #[track_caller]
-    fn commit(&self, message: &str) {
-        self.ok(&["add", "-A"]);
-        self.ok(&["commit", "-m", message]);
-    }
-
-    #[track_caller]
-    fn assert_sound(&self) {
-        let report = self.ok(&["fsck", "--full"]);
-        assert_eq!(report["problems"], serde_json::json!([]), "{report}");
-    }
-}
 
 fn model(seed: u64, len: usize) -> Vec<u8> {
     noise(seed, len)
@@ -278,7 +170,7 @@ fn a_killed_clone_goes_on_where_it_was() {
 }
 
 /// Flips a byte in the middle of the largest pack, which is inside a chunk.
-fn damage(repository: &Path) {
+pub fn damage(repository: &Path) {
     let packs = fs::read_dir(repository.join(".fai/objects")).unwrap();
     let largest = packs
         .map(|entry| entry.unwrap().path())
@@ -378,7 +270,7 @@ fn two_clones_into_one_folder_leave_a_sound_one() {
 }
 
 /// Whether peers on this machine can find each other: mDNS needs an interface other than loopback.
-fn finds_neighbours() -> bool {
+pub fn finds_neighbours() -> bool {
     let output = Command::new("ip").args(["-o", "link", "show", "up"]).output();
     output.is_ok_and(|output| {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -418,16 +310,6 @@ fn a_second_peer_steps_in_for_a_damaged_one() {
     );
     assert_eq!(files_below(&cloner.folder()), [("model.bin".to_owned(), large)]);
     cloner.assert_sound();
-}
-
-/// A process that ends with this.
-struct Serving(Child);
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! not here.
 
 pub mod network;
+pub mod peers;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -4,6 +4,8 @@
 //! `cargo bench -p fai-network --bench transport [-- MEGABYTES [CONNECTIONS]]` prints, for TCP and QUIC, gigabytes a second and
 //! processor seconds a gigabyte, both ends together.
 
+#![allow(clippy::expect_used, clippy::print_stdout)]
+
 use std::time::Instant;
 
 use fai_network::{Identity, IncomingStreams, Multiaddr, Node, NodeOptions};

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 
 use fai_core::object::{ContentHash, Extent, FileId, Hash, Id, Kind, Manifest, Object, Page, Tree, TreeEntry, TreeId};
-use fai_network::session::plan::{Local, Plan, PlanError, Promise, Want};
+use fai_network::session::plan::{Local, Plan, PlanError, Promise, Reach, Want};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -18,6 +18,8 @@ type Records = BTreeMap<Hash, (Kind, Vec<u8>)>;
 #[derive(Default)]
 struct Here {
     complete: BTreeSet<Hash>,
+    /// Objects that may be read though nothing says that what they lead to is here.
+    objects: Records,
     quarantine: Records,
 }
 
@@ -26,6 +28,12 @@ impl Local for Here {
 
     fn complete(&self, _: Kind, hash: &Hash) -> Result<bool, Infallible> {
         Ok(self.complete.contains(hash))
+    }
+
+    fn object(&self, kind: Kind, hash: &Hash) -> Result<Vec<u8>, Infallible> {
+        let (found, bytes) = &self.objects[hash];
+        assert_eq!(*found, kind);
+        Ok(bytes.clone())
     }
 
     fn quarantined(&self, kind: Kind, hash: &Hash) -> Result<Option<Vec<u8>>, Infallible> {
@@ -101,9 +109,20 @@ fn tree(records: &mut Records, files: &[Vec<u8>]) -> Tree {
 
 /// Lets the plan ask a peer that has `there`, answering out of order, and gives what was asked for.
 fn transfer(root: TreeId, there: &Records, here: &Here, order: &[usize]) -> Result<Vec<Hash>, PlanError<Infallible>> {
-    let (mut plan, mut asked, mut under_way) = (Plan::default(), Vec::new(), VecDeque::new());
-    let mut order = order.iter().cycle();
+    let mut plan = Plan::default();
     plan.add_root(root);
+    carry_out(plan, there, here, order)
+}
+
+/// The same for any plan.
+fn carry_out(
+    mut plan: Plan,
+    there: &Records,
+    here: &Here,
+    order: &[usize],
+) -> Result<Vec<Hash>, PlanError<Infallible>> {
+    let (mut asked, mut under_way) = (Vec::new(), VecDeque::new());
+    let mut order = order.iter().cycle();
     loop {
         while let Some(want) = plan.next(here)? {
             asked.push(want.hash);
@@ -166,6 +185,108 @@ proptest! {
         prop_assert!(asked.is_disjoint(&before));
         prop_assert_eq!(asked.len(), there.len() - before.len());
     }
+}
+
+/// The chunks of a file, through its pages.
+fn chunks_of(there: &Records, file: FileId) -> BTreeSet<Hash> {
+    let manifest = Manifest::decode(&there[file.hash()].1).unwrap();
+    let pages = manifest.entries.iter().map(|entry| (manifest.level, *entry));
+    let chunks = pages.flat_map(|(level, entry)| match level {
+        0 => vec![entry.hash],
+        _ => {
+            let page = Page::decode(&there[&entry.hash].1).unwrap();
+            page.entries.iter().map(|entry| entry.hash).collect()
+        }
+    });
+    chunks.collect()
+}
+
+proptest! {
+    #[test]
+    fn objects_come_without_chunks_and_then_chunks_of_what_is_wanted(
+        files in vec(vec(any::<u8>(), 0..9), 1..12),
+        kept in vec(any::<bool>(), 1..40),
+        wanted in vec(any::<bool>(), 1..12),
+        order in vec(any::<usize>(), 1..20),
+    ) {
+        let mut there = Records::new();
+        let root = tree(&mut there, &files).id();
+        let is_chunk = |hash: &Hash| there[hash].0 == Kind::Chunk;
+        let mut plan = Plan::new(Reach::Objects);
+        plan.add_root(root);
+        let asked: BTreeSet<Hash> = carry_out(plan, &there, &Here::default(), &order).unwrap().into_iter().collect();
+        let objects: BTreeSet<Hash> = there.keys().filter(|hash| !is_chunk(hash)).copied().collect();
+        prop_assert_eq!(&asked, &objects, "all objects, and no chunk");
+
+        // A repository that has all objects, some of them in quarantine still, and some chunks of both.
+        let mut here = Here::default();
+        for ((hash, record), kept) in there.iter().zip(kept.iter().cycle()) {
+            match (is_chunk(hash), kept) {
+                (false, true) => drop(here.quarantine.insert(*hash, record.clone())),
+                (false, false) => {
+                    here.complete.insert(*hash);
+                    here.objects.insert(*hash, record.clone());
+                }
+                (true, true) if hash.as_bytes()[0] & 1 == 0 => drop(here.complete.insert(*hash)),
+                (true, true) => drop(here.quarantine.insert(*hash, record.clone())),
+                (true, false) => {}
+            }
+        }
+        let all = there.iter().filter(|(_, (kind, _))| *kind == Kind::Manifest);
+        let chosen = all.zip(wanted.iter().cycle()).filter(|(_, wanted)| **wanted);
+        let chosen: Vec<(FileId, u64)> = chosen
+            .map(|((hash, (_, bytes)), _)| (FileId::from_hash(*hash), Manifest::decode(bytes).unwrap().size))
+            .collect();
+        let mut plan = Plan::new(Reach::Contents);
+        for (index, (file, size)) in chosen.iter().enumerate() {
+            plan.add_file(*file, (index % 2 == 0).then_some(*size)).unwrap();
+        }
+        let asked = carry_out(plan, &there, &here, &order).unwrap();
+        let unique: BTreeSet<Hash> = asked.iter().copied().collect();
+        prop_assert_eq!(unique.len(), asked.len(), "nothing twice");
+        let needed = chosen.iter().flat_map(|(file, _)| chunks_of(&there, *file));
+        let lacking = |hash: &Hash| !here.complete.contains(hash) && !here.quarantine.contains_key(hash);
+        let missing: BTreeSet<Hash> = needed.filter(lacking).collect();
+        prop_assert_eq!(unique, missing, "the missing chunks of the chosen files, and nothing else");
+    }
+
+    #[test]
+    fn one_file_alone_comes_whole(
+        files in vec(vec(any::<u8>(), 0..9), 1..12),
+        which in any::<usize>(),
+        order in vec(any::<usize>(), 1..20),
+    ) {
+        let mut there = Records::new();
+        tree(&mut there, &files);
+        let manifests: Vec<Hash> = there.iter().filter(|(_, (kind, _))| *kind == Kind::Manifest).map(|(hash, _)| *hash).collect();
+        let file = FileId::from_hash(manifests[which % manifests.len()]);
+        let mut plan = Plan::new(Reach::Contents);
+        plan.add_file(file, None).unwrap();
+        let asked: BTreeSet<Hash> = carry_out(plan, &there, &Here::default(), &order).unwrap().into_iter().collect();
+        let manifest = Manifest::decode(&there[file.hash()].1).unwrap();
+        let pages = manifest.entries.iter().filter(|_| manifest.level > 0).map(|entry| entry.hash);
+        let mut expected = chunks_of(&there, file);
+        expected.extend(pages.chain([*file.hash()]));
+        prop_assert_eq!(asked, expected);
+    }
+}
+
+#[test]
+fn a_file_that_is_said_to_have_two_sizes_is_refused() {
+    let mut there = Records::new();
+    let (id, size) = file(&mut there, b"abc");
+    let mut plan = Plan::new(Reach::Contents);
+    plan.add_file(id, None).unwrap();
+    plan.add_file(id, Some(size)).unwrap();
+    let mut plan = Plan::new(Reach::Contents);
+    plan.add_file(id, Some(size)).unwrap();
+    assert!(plan.add_file(id, Some(size + 1)).is_err());
+    let mut plan = Plan::new(Reach::Contents);
+    plan.add_file(id, Some(size + 1)).unwrap();
+    assert!(matches!(
+        carry_out(plan, &there, &Here::default(), &[0]),
+        Err(PlanError::Contradiction(_))
+    ));
 }
 
 #[test]

@@ -80,7 +80,9 @@ impl Repository {
         let recorded = self.file_system_clock()?;
         let mut walk = self.walk(paths, options.force)?;
         let (expected, _) = self.expected(paths)?;
-        let (hidden, removed) = self.unmet(paths, &expected, &walk.files);
+        let (hidden, mut removed) = self.unmet(paths, &expected, &walk.files);
+        // What is not here on purpose is no removal.
+        self.take_absent(&mut removed)?;
         walk.files.extend(hidden);
         let Passed {
             symlinks,
@@ -96,8 +98,11 @@ impl Repository {
         self.check_named(paths, &walk.files, &excluded, &report)?;
 
         let cache = self.database().stat_cache()?;
-        let (unchanged, to_read): (Vec<_>, Vec<_>) =
-            walk.files.into_iter().partition(|found| proven(found, &cache, self));
+        let partial = self.selection()?.is_some();
+        let (unchanged, to_read): (Vec<_>, Vec<_>) = walk
+            .files
+            .into_iter()
+            .partition(|found| proven(found, &cache, self, partial));
         let bytes = to_read.iter().map(|found| found.stat.size).sum();
         progress.on(Event::Total {
             files: to_read.len() as u64,
@@ -383,12 +388,15 @@ impl Known {
     }
 }
 
-/// True when the stat cache proves what the file holds and the repository still has it.
-fn proven(found: &Found, cache: &HashMap<String, CachedStat>, repository: &Repository) -> bool {
+/// True when the stat cache proves what the file holds and the repository still has it: of one that holds only a part,
+/// its manifest says little.
+fn proven(found: &Found, cache: &HashMap<String, CachedStat>, repository: &Repository, partial: bool) -> bool {
     let Some(cached) = cache.get(found.path.as_str()) else {
         return false;
     };
-    cached.proves(&found.stat) && repository.store.has(cached.file.hash()).unwrap_or(false)
+    cached.proves(&found.stat)
+        && repository.store.has(cached.file.hash()).unwrap_or(false)
+        && (!partial || repository.store.holds(cached.file).unwrap_or(false))
 }
 
 /// True when nothing that the operating system tells of the open file changed while it was read.

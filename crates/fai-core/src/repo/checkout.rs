@@ -88,8 +88,8 @@ impl Repository {
         force: bool,
         progress: &dyn Progress,
     ) -> Result<CheckoutReport, Error> {
-        let target = self.snapshot(Some(to))?;
-        let committed = self.snapshot(from)?;
+        let target = self.kept(self.snapshot(Some(to))?, &[])?;
+        let committed = self.kept(self.snapshot(from)?, &[])?;
         let staging = self.database().staging()?;
         let mut expected = committed.clone();
         overlay(&mut expected, &staging);

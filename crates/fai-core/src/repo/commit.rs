@@ -92,6 +92,9 @@ impl Repository {
             Ok(commit)
         })?;
         let id = commit.id();
+        if let Some(replaced) = parent.filter(|_| request.amend) {
+            self.cut_like(replaced, id)?;
+        }
         let verb = if request.amend { "commit (amend)" } else { "commit" };
         let command = format!("{verb}: {}", commit.title());
         let name = match &head {

@@ -55,6 +55,23 @@ impl Config {
         }
     }
 
+    /// The setting `section.name` as a list of texts; empty when it is none.
+    pub fn list(&self, key: &str) -> Vec<String> {
+        let mut item = self.document.as_item();
+        for part in key.split('.') {
+            match item.as_table_like().and_then(|table| table.get(part)) {
+                Some(found) => item = found,
+                None => return Vec::new(),
+            }
+        }
+        let texts = |value: &Value| value.as_str().map(str::to_owned);
+        match item.as_value() {
+            Some(Value::Array(array)) => array.iter().filter_map(texts).collect(),
+            Some(value) => texts(value).into_iter().collect(),
+            None => Vec::new(),
+        }
+    }
+
     /// All settings by dotted key, in the order of the file.
     pub fn entries(&self) -> Vec<(String, String)> {
         let mut keys = Vec::new();
@@ -69,6 +86,19 @@ impl Config {
     /// # Errors
     /// When the key has no section, or the file cannot be read or written.
     pub fn change(path: &Path, key: &str, value: Option<&str>) -> Result<(), Error> {
+        Self::put(path, key, value.map(typed))
+    }
+
+    /// The same for a list of texts; an empty one is removed.
+    ///
+    /// # Errors
+    /// As [`Config::change`].
+    pub fn change_list(path: &Path, key: &str, list: &[String]) -> Result<(), Error> {
+        let array: toml_edit::Array = list.iter().map(String::as_str).collect();
+        Self::put(path, key, (!list.is_empty()).then_some(Value::Array(array)))
+    }
+
+    fn put(path: &Path, key: &str, value: Option<Value>) -> Result<(), Error> {
         let parts: Vec<&str> = key.split('.').collect();
         let valid = |part: &&str| {
             !part.is_empty()
@@ -97,7 +127,7 @@ impl Config {
         }
         match value {
             Some(value) => {
-                table.insert(name, Item::Value(typed(value)));
+                table.insert(name, Item::Value(value));
             }
             None => {
                 table.remove(name);

@@ -69,6 +69,14 @@ impl Repository {
         Ok(Subject::Stored(self.resolve_file(text, current)?))
     }
 
+    /// True when a file was read before, so that describing it needs nothing of its contents.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn is_described(&self, file: FileId) -> Result<bool, Error> {
+        Ok(self.database().file(file)?.is_some())
+    }
+
     /// Describes a file.
     ///
     /// # Errors
@@ -132,6 +140,9 @@ impl Repository {
                 .map(|entry| entry.file),
         };
         let Some(file) = file else { return Ok(None) };
+        if !self.store.holds(file)? {
+            return Ok(None);
+        }
         let mut text = Vec::new();
         let read = self.open_file(file)?.reader().take(MAX_CONFIG).read_to_end(&mut text);
         read.map_err(Error::io("read", config.as_str().as_ref()))?;

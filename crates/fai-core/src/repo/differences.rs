@@ -86,7 +86,8 @@ impl Repository {
     fn worktree_files(&self, other: &Files, scopes: &[RepoPath], progress: &dyn Progress) -> Result<Files, Error> {
         self.need_worktree("diff")?;
         let tracked = self.stored_files(Version::Index, scopes)?;
-        let (found, _) = self.look_at(&tracked.keys().collect::<Vec<_>>());
+        let (found, mut missing) = self.look_at(&tracked.keys().collect::<Vec<_>>());
+        let absent = self.take_absent(&mut missing)?;
         let on_disk = found.iter().map(|found| {
             let (size, executable) = (found.stat.size, found.executable);
             let side = Side {
@@ -97,6 +98,12 @@ impl Repository {
             (found.path.clone(), side)
         });
         let mut files: Files = on_disk.collect();
+        // What is not here on purpose was not changed.
+        files.extend(
+            absent
+                .into_iter()
+                .filter_map(|path| Some((path.clone(), *tracked.get(&path)?))),
+        );
         for (known, refuted) in [(&tracked, None), (other, Some(&tracked))] {
             // The executable bit is taken from the disk, so that it does not hide what is known of the content. A file
             // that was just found not to be what the index says need not be compared with the same thing again.

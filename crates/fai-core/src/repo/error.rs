@@ -48,6 +48,9 @@ pub enum Error {
     /// A path that is neither in the worktree nor tracked.
     #[error("{} matches no file", .0.display())]
     NoSuchPath(PathBuf),
+    /// Something stands where a file is to be written.
+    #[error("{} exists already", .0.display())]
+    Exists(PathBuf),
     /// A folder where a file is needed, or the other way round.
     #[error("{path} is {found}, and {wanted} is needed")]
     WrongKind {
@@ -96,6 +99,17 @@ pub enum Error {
     /// Too many transfers into one repository.
     #[error("too many transfers run below {}", .0.display())]
     Busy(PathBuf),
+    /// Files whose contents are not here on purpose, and could not be fetched.
+    #[error("{} not here, and {reason}", if files.len() == 1 { format!("{} is", files.join("")) } else { format!("{} are", shown(files)) })]
+    NotHere {
+        /// Their paths, or their ids where nobody named a path.
+        files: Vec<String>,
+        /// Why they could not be fetched.
+        reason: String,
+    },
+    /// History is cut on purpose where it should go on.
+    #[error("history is cut here behind commit {}", .0.short())]
+    Cut(CommitId),
     /// A record that should be there is not.
     #[error("{} {hash} is missing from this repository", kind.name())]
     Missing {
@@ -224,6 +238,7 @@ impl Error {
             Error::NoCommits(_) => "no_commits",
             Error::Ambiguous { .. } => "ambiguous",
             Error::NotInRevision { .. } | Error::NoSuchPath(_) | Error::NoSuchTensor { .. } => "not_found",
+            Error::Exists(_) => "exists",
             Error::WrongKind { .. } => "wrong_kind",
             Error::Path(_) | Error::BadTree { .. } => "bad_path",
             Error::Ignored(_) => "ignored",
@@ -235,7 +250,7 @@ impl Error {
             Error::NoSuchBranch { .. } => "not_found",
             Error::Busy(_) => "busy",
             Error::RefMoved(_) => "ref_moved",
-            Error::Missing { .. } => "missing",
+            Error::Missing { .. } | Error::NotHere { .. } | Error::Cut(_) => "missing",
             Error::Invalid { .. } | Error::BadHead(_) => "damaged",
             Error::BadCommit(_) => "bad_commit",
             Error::BadConfig { .. } => "bad_config",
@@ -252,6 +267,10 @@ impl Error {
 
 /// Up to ten paths, and how many more there are.
 fn list(paths: &[RepoPath]) -> String {
+    shown(paths)
+}
+
+fn shown<T: ToString>(paths: &[T]) -> String {
     const SHOWN: usize = 10;
     let mut text = paths
         .iter()

@@ -37,7 +37,7 @@ pub struct FsckReport {
     /// How much was looked at, by what: `packs`, `records` (entries of the packs' indexes), `bytes` (read and verified
     /// from packs), and of what refs, `HEAD` and staging lead to: `commits`, `trees`, `files`, `chunks` (once for every
     /// file that uses them). `half_written` counts packs that a dead writer left and the next one will save,
-    /// `superseded` damaged records of which a good copy is in use, `strays` files that are no packs.
+    /// `absent` files whose contents are not here on purpose, `superseded` damaged records of which a good copy is in use, `strays` files that are no packs.
     pub checked: BTreeMap<&'static str, u64>,
     /// Everything that is wrong.
     pub problems: Vec<Problem>,

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashSet};
 
+use super::shallow::Cuts;
 use super::{Error, Repository};
 use crate::object::{Commit, CommitId, RepoPath, TreeEntry};
 
@@ -17,6 +18,8 @@ pub struct LoggedCommit {
     pub branches: Vec<String>,
     /// Short names of the tags that stand on it.
     pub tags: Vec<String>,
+    /// History is cut behind it: it has parents that are not here.
+    pub cut: bool,
 }
 
 /// Walks the ancestors of a commit, newest first. A commit never comes before its descendants as long as clocks
@@ -24,6 +27,8 @@ pub struct LoggedCommit {
 pub struct History<'a> {
     repository: &'a Repository,
     path: Option<RepoPath>,
+    cuts: Cuts,
+    is_cut: bool,
     names: BTreeMap<CommitId, (Vec<String>, Vec<String>)>,
     seen: HashSet<CommitId>,
     // Among commits of one second the one found first comes first: a parent never overtakes its child.
@@ -51,6 +56,8 @@ impl Repository {
         let mut history = History {
             repository: self,
             path,
+            cuts: self.store.cuts()?,
+            is_cut: false,
             names,
             seen: HashSet::new(),
             queue: BinaryHeap::new(),
@@ -63,6 +70,11 @@ impl Repository {
 }
 
 impl History<'_> {
+    /// True when history was met to be cut so far.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
     fn enqueue(&mut self, id: CommitId) -> Result<(), Error> {
         if self.seen.insert(id) {
             let commit: Commit = self.repository.store.get(id)?;
@@ -78,16 +90,20 @@ impl History<'_> {
             let Some(commit) = self.commits.remove(&id) else {
                 continue;
             };
-            for parent in &commit.parents {
+            let parents = self.repository.store.parents(&self.cuts, id, &commit)?;
+            for parent in &parents {
                 self.enqueue(*parent)?;
             }
-            if self.touches(&commit)? {
+            let cut = parents.len() < commit.parents.len();
+            self.is_cut |= cut;
+            if self.touches(&commit, &parents)? {
                 let (branches, tags) = self.names.remove(&id).unwrap_or_default();
                 return Ok(Some(LoggedCommit {
                     id,
                     commit,
                     branches,
                     tags,
+                    cut,
                 }));
             }
         }
@@ -95,12 +111,12 @@ impl History<'_> {
     }
 
     /// True when the commit changes the path of interest against its first parent.
-    fn touches(&self, commit: &Commit) -> Result<bool, Error> {
+    fn touches(&self, commit: &Commit, parents: &[CommitId]) -> Result<bool, Error> {
         let Some(path) = &self.path else { return Ok(true) };
         let at = |commit: &Commit| -> Result<Option<TreeEntry>, Error> {
             self.repository.lookup(&self.repository.store.get(commit.tree)?, path)
         };
-        let before = match commit.parents.first() {
+        let before = match parents.first() {
             Some(parent) => at(&self.repository.store.get(*parent)?)?,
             None => None,
         };

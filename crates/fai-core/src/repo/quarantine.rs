@@ -34,6 +34,11 @@ const MOVING: &str = "moving";
 const MANY_CHUNKS: u64 = 1 << 22;
 const BYTES_A_CHUNK: u64 = 4096;
 
+/// Most chunks that a file of this size may have.
+pub(super) fn most_chunks(size: u64) -> u64 {
+    MANY_CHUNKS + size / BYTES_A_CHUNK
+}
+
 /// Chunks of a file that wait to be hashed.
 const READ_AHEAD: usize = 4;
 
@@ -62,29 +67,46 @@ impl Repository {
     /// # Errors
     /// When it cannot be created or read, or too many transfers run already.
     pub fn quarantine(&self) -> Result<Quarantine, Error> {
-        let all = self.directory.join("quarantine");
         for slot in 0..SLOTS {
-            let folder = all.join(slot.to_string());
-            for part in ["objects", "incoming"] {
-                let part = folder.join(part);
-                fs::create_dir_all(&part).map_err(Error::io("create", &part))?;
-            }
-            let path = folder.join("lock");
-            let open = File::options().create(true).truncate(false).write(true).open(&path);
-            let lock = open.map_err(Error::io("open", &path))?;
-            if lock.try_lock().is_ok() {
-                // What was accepted here and not yet moved belongs to the repository, and is not this transfer's.
-                finish_move(&folder, self.store.packs().folder())?;
-                self.store.adopt_orphans()?;
-                let store = self.overlay(&folder)?;
-                return Ok(Quarantine {
-                    folder,
-                    store,
-                    _lock: lock,
-                });
+            if let Some(quarantine) = self.slot(&slot.to_string())? {
+                return Ok(quarantine);
             }
         }
-        Err(Error::Busy(all))
+        Err(Error::Busy(self.directory.join("quarantine")))
+    }
+
+    /// Opens the quarantine of one file that is fetched by itself, with what an interrupted transfer left there.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when the same file is being fetched; when it cannot be created or read.
+    pub fn quarantine_for(&self, file: FileId) -> Result<Quarantine, Error> {
+        let name = format!("file-{file}");
+        self.slot(&name)?
+            .ok_or_else(|| Error::Busy(self.directory.join("quarantine").join(name)))
+    }
+
+    /// The quarantine with that name, unless it has an owner.
+    fn slot(&self, name: &str) -> Result<Option<Quarantine>, Error> {
+        let folder = self.directory.join("quarantine").join(name);
+        for part in ["objects", "incoming"] {
+            let part = folder.join(part);
+            fs::create_dir_all(&part).map_err(Error::io("create", &part))?;
+        }
+        let path = folder.join("lock");
+        let open = File::options().create(true).truncate(false).write(true).open(&path);
+        let lock = open.map_err(Error::io("open", &path))?;
+        if lock.try_lock().is_err() {
+            return Ok(None);
+        }
+        // What was accepted here and not yet moved belongs to the repository, and is not this transfer's.
+        finish_move(&folder, self.store.packs().folder())?;
+        self.store.adopt_orphans()?;
+        let store = self.overlay(&folder)?;
+        Ok(Some(Quarantine {
+            folder,
+            store,
+            _lock: lock,
+        }))
     }
 
     /// The store in `folder`, laid over the repository's own.
@@ -125,7 +147,9 @@ impl Repository {
         let files = current.zip(self.worktree.clone());
         let _lock = lock(&self.directory.join("lock"), files.is_none())?;
         self.check_moves(moves)?;
+        self.take_cuts(&quarantine)?;
         self.install(&quarantine)?;
+        self.forget_cuts()?;
         if let Some((
             RefMove {
                 before,
@@ -204,6 +228,20 @@ impl Quarantine {
     /// [`Error::FalseFile`] names the first file that is not what it says.
     pub fn check_files(&self, threads: usize, hashed: &Prefixes, progress: &dyn Progress) -> Result<u64, Error> {
         let files = self.store.index().records_of_kind(Kind::Manifest)?;
+        self.check_these(&files, threads, hashed, progress)
+    }
+
+    /// The same for the files with these ids, whether they were received or only chunks of them.
+    ///
+    /// # Errors
+    /// As [`Quarantine::check_files`].
+    pub fn check_these(
+        &self,
+        files: &[Hash],
+        threads: usize,
+        hashed: &Prefixes,
+        progress: &dyn Progress,
+    ) -> Result<u64, Error> {
         let (next, failure) = (AtomicUsize::new(0), Mutex::new(None));
         std::thread::scope(|scope| {
             for _ in 0..threads.clamp(1, files.len().max(1)) {
@@ -239,7 +277,7 @@ impl Quarantine {
             let (send, chunks) = bounded::<Vec<u8>>(READ_AHEAD);
             let reader = &reader;
             let reading = scope.spawn(move || {
-                let mut room = MANY_CHUNKS + reader.manifest().size / BYTES_A_CHUNK;
+                let mut room = most_chunks(reader.manifest().size);
                 reader.for_each_chunk(&mut |_, extent| {
                     room = room.checked_sub(1).ok_or(Error::FalseFile(id))?;
                     if known > 0 {
@@ -306,6 +344,16 @@ impl Quarantine {
         Ok(())
     }
 
+    /// Throws away what lies here, and the place itself: that of a file that was fetched is of no more use.
+    ///
+    /// # Errors
+    /// When files cannot be removed.
+    pub fn remove(self) -> Result<(), Error> {
+        let folder = self.folder.clone();
+        self.clear()?;
+        fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))
+    }
+
     /// Throws away what lies here.
     ///
     /// # Errors
@@ -319,6 +367,7 @@ impl Quarantine {
             "db.sqlite",
             "db.sqlite-wal",
             "db.sqlite-shm",
+            super::shallow::NAME,
             MOVING,
         ] {
             let path = folder.join(part);

@@ -76,6 +76,7 @@ impl Repository {
         let mut seen: HashSet<CommitId> = HashSet::new();
         let mut met: HashSet<Hash> = HashSet::new();
         let mut waiting = Vec::new();
+        let cuts = self.store().cuts()?;
         for (name, id) in roots.commits.iter().rev() {
             match self.store().get::<Commit>(*id) {
                 Ok(commit) if seen.insert(*id) => waiting.push((*id, commit)),
@@ -86,7 +87,7 @@ impl Repository {
         while let Some((id, commit)) = waiting.pop() {
             visit.commit(id, &commit);
             self.walk_tree(id, commit.tree, &mut met, visit)?;
-            for parent in commit.parents.iter().rev().copied() {
+            for parent in self.store().parents(&cuts, id, &commit)?.into_iter().rev() {
                 if !seen.insert(parent) {
                     continue;
                 }
@@ -152,7 +153,7 @@ impl Repository {
 }
 
 /// One hash for a path and what stands there: 32 bytes in a set, however long the path is.
-fn place(path: &RepoPath, hash: &Hash) -> Hash {
+pub(super) fn place(path: &RepoPath, hash: &Hash) -> Hash {
     let mut hasher = blake3::Hasher::new();
     hasher.update(hash.as_bytes()).update(path.as_str().as_bytes());
     Hash::from_bytes(*hasher.finalize().as_bytes())

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 
 use super::durable::{lock, replace_file};
 use super::{Error, Head, Repository, Store};
-use crate::object::{Commit, CommitId, Hash, Id};
+use crate::object::{CommitId, Hash, Id};
 
 /// Names a repository wherever its copies are: made by chance at `init`, kept by clones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -107,41 +107,43 @@ impl Repository {
 }
 
 impl Store {
-    /// The commits that `newer` leads to and that none of `have` leads to.
+    /// The commits that `newer` leads to and that none of `have` leads to. Where history is cut, it ends.
     ///
     /// # Errors
     /// When a commit among them is missing.
     pub fn commits_between(&self, have: &[CommitId], newer: CommitId) -> Result<HashSet<CommitId>, Error> {
+        let cuts = self.cuts()?;
         let mut had = HashSet::new();
         let mut waiting = have.to_vec();
         while let Some(id) = waiting.pop() {
             // What is not here leads to nothing that is.
             if self.has(id.hash())? && had.insert(id) {
-                waiting.extend(self.get::<Commit>(id)?.parents);
+                waiting.extend(self.parents(&cuts, id, &self.get(id)?)?);
             }
         }
         let mut found = HashSet::new();
         waiting.push(newer);
         while let Some(id) = waiting.pop() {
             if !had.contains(&id) && found.insert(id) {
-                waiting.extend(self.get::<Commit>(id)?.parents);
+                waiting.extend(self.parents(&cuts, id, &self.get(id)?)?);
             }
         }
         Ok(found)
     }
 
-    /// True when `older` is `newer` or one of its ancestors.
+    /// True when `older` is `newer` or one of its ancestors, as far as history goes back here.
     ///
     /// # Errors
     /// When a commit between them is missing.
     pub fn is_ancestor(&self, older: CommitId, newer: CommitId) -> Result<bool, Error> {
+        let cuts = self.cuts()?;
         let (mut seen, mut waiting) = (HashSet::new(), vec![newer]);
         while let Some(id) = waiting.pop() {
             if id == older {
                 return Ok(true);
             }
             if seen.insert(id) {
-                waiting.extend(self.get::<Commit>(id)?.parents);
+                waiting.extend(self.parents(&cuts, id, &self.get(id)?)?);
             }
         }
         Ok(false)

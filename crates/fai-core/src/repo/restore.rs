@@ -51,18 +51,20 @@ impl Repository {
                 return Err(Error::NoSuchPath(scope.as_str().into()));
             }
         }
-        let wanted = source;
-        let surplus: Vec<RepoPath> = expected
-            .keys()
-            .filter(|path| !wanted.contains_key(*path))
-            .cloned()
-            .collect();
+        let surplus = |wanted: &Snapshot, expected: &Snapshot| -> Vec<RepoPath> {
+            let gone = expected.keys().filter(|path| !wanted.contains_key(*path));
+            gone.cloned().collect()
+        };
         let mut changed: Vec<RepoPath> = Vec::new();
         if options.worktree {
+            // What is not in the worktree on purpose comes only when it is named.
+            let (wanted, expected) = (self.kept(source.clone(), paths)?, self.kept(expected.clone(), paths)?);
+            let surplus = surplus(&wanted, &expected);
             changed.extend(self.restore_worktree(&root, &wanted, &surplus, &expected, options.force, progress)?);
         }
         if options.staged {
-            changed.extend(self.restore_staging(&wanted, &surplus, &head, &staging)?);
+            let surplus = surplus(&source, &expected);
+            changed.extend(self.restore_staging(&source, &surplus, &head, &staging)?);
         }
         changed.sort();
         changed.dedup();

@@ -24,6 +24,43 @@ pub struct NamedFile {
     pub commit: Option<CommitId>,
 }
 
+/// A revision taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Steps<'a> {
+    /// The name or id that it begins with.
+    pub base: &'a str,
+    /// Which parent to go to, the first being 1, and how many times.
+    pub steps: Vec<(usize, usize)>,
+}
+
+/// Takes `BASE`, followed by any number of `~N` and `^N`, apart.
+///
+/// # Errors
+/// When something else follows.
+pub fn steps(text: &str) -> Result<Steps<'_>, Error> {
+    let split = text.find(['~', '^']).unwrap_or(text.len());
+    let (base, mut rest) = text.split_at(split);
+    let unknown = || Error::UnknownRevision(text.to_owned());
+    let mut steps = Vec::new();
+    while let Some(sign) = rest.chars().next() {
+        let after = rest.get(1..).unwrap_or_default();
+        let digits = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, following) = after.split_at(digits);
+        let number = match number {
+            "" => 1,
+            digits => digits.parse::<usize>().map_err(|_| unknown())?,
+        };
+        match sign {
+            '~' => steps.push((1, number)),
+            '^' if number == 0 => {}
+            '^' => steps.push((number, 1)),
+            _ => return Err(unknown()),
+        }
+        rest = following;
+    }
+    Ok(Steps { base, steps })
+}
+
 impl Repository {
     /// The commit that `text` names: `HEAD` or `@`, a branch, a tag, a full or short id, each with any number of
     /// `~N` and `^N` behind it.
@@ -31,27 +68,12 @@ impl Repository {
     /// # Errors
     /// When it names nothing or several things.
     pub fn resolve(&self, text: &str) -> Result<CommitId, Error> {
-        let split = text.find(['~', '^']).unwrap_or(text.len());
-        let (base, steps) = text.split_at(split);
+        let Steps { base, steps } = steps(text)?;
         let mut commit = self.resolve_base(base, text)?;
-        let mut rest = steps;
-        while let Some(sign) = rest.chars().next() {
-            let after = rest.get(1..).unwrap_or_default();
-            let digits = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-            let (number, following) = after.split_at(digits);
-            let number = match number {
-                "" => 1,
-                digits => digits
-                    .parse::<usize>()
-                    .map_err(|_| Error::UnknownRevision(text.to_owned()))?,
-            };
-            commit = match sign {
-                '~' => self.ancestor(commit, number)?,
-                '^' if number == 0 => commit,
-                '^' => self.parent(commit, number)?,
-                _ => return Err(Error::UnknownRevision(text.to_owned())),
-            };
-            rest = following;
+        for (number, generations) in steps {
+            for _ in 0..generations {
+                commit = self.parent(commit, number)?;
+            }
         }
         Ok(commit)
     }
@@ -87,17 +109,14 @@ impl Repository {
             .ok_or_else(|| Error::UnknownRevision(whole.to_owned()))
     }
 
-    fn ancestor(&self, mut commit: CommitId, generations: usize) -> Result<CommitId, Error> {
-        for _ in 0..generations {
-            commit = self.parent(commit, 1)?;
-        }
-        Ok(commit)
-    }
-
     fn parent(&self, commit: CommitId, number: usize) -> Result<CommitId, Error> {
         let parents = self.store.get::<Commit>(commit)?.parents;
         let parent = number.checked_sub(1).and_then(|index| parents.get(index));
-        parent.copied().ok_or(Error::NoParent { commit, number })
+        let parent = *parent.ok_or(Error::NoParent { commit, number })?;
+        match self.store.has(parent.hash())? || !self.is_shallow()? {
+            true => Ok(parent),
+            false => Err(Error::Cut(commit)),
+        }
     }
 
     /// The one record of these kinds whose id starts with `text`.
@@ -148,24 +167,25 @@ impl Repository {
                 commit: None,
             });
         }
-        let by_id = self.with_prefix(text, &[Kind::Manifest])?;
-        if let Some((hash, _)) = by_id {
-            return Ok(NamedFile {
-                file: FileId::from_hash(hash),
-                path: None,
-                commit: None,
-            });
+        let (path, commit) = (None, None);
+        match self.file_with_id(text)? {
+            Some(file) => Ok(NamedFile { file, path, commit }),
+            None => Err(Error::NoSuchPath(text.into())),
         }
-        if let Ok(content) = text.parse()
-            && let Some(file) = self.database().files_with_content(content)?.first()
-        {
-            return Ok(NamedFile {
-                file: *file,
-                path: None,
-                commit: None,
-            });
+    }
+
+    /// The file whose id begins with `text`, or whose content has that hash.
+    ///
+    /// # Errors
+    /// When there are several.
+    pub fn file_with_id(&self, text: &str) -> Result<Option<FileId>, Error> {
+        if let Some((hash, _)) = self.with_prefix(text, &[Kind::Manifest])? {
+            return Ok(Some(FileId::from_hash(hash)));
         }
-        Err(Error::NoSuchPath(text.into()))
+        match text.parse() {
+            Ok(content) => Ok(self.database().files_with_content(content)?.first().copied()),
+            Err(_) => Ok(None),
+        }
     }
 
     /// The file at `path` of a commit; `revision` is how the commit was named.

@@ -25,6 +25,8 @@ pub struct Status {
     pub modified: Vec<RepoPath>,
     /// Tracked files that are gone.
     pub deleted: Vec<RepoPath>,
+    /// Tracked files that are not here on purpose: this repository holds only a part.
+    pub absent: Vec<RepoPath>,
     /// Files that are neither tracked nor ignored.
     pub untracked: Vec<RepoPath>,
     /// Symbolic links, which are never tracked.
@@ -71,7 +73,7 @@ impl Repository {
 
         // Tracked files that an ignore rule hides are looked at one by one.
         all.unmet.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        let (hidden, deleted) = self.look_at(&all.unmet.iter().map(|(path, _)| path).collect::<Vec<_>>());
+        let (hidden, mut deleted) = self.look_at(&all.unmet.iter().map(|(path, _)| path).collect::<Vec<_>>());
         for found in hidden {
             let position = all.unmet.binary_search_by(|(path, _)| path.cmp(&found.path));
             let Some((_, entry)) = position.ok().and_then(|index| all.unmet.get(index)).cloned() else {
@@ -84,6 +86,7 @@ impl Repository {
                 Verdict::Unsure => all.unsure.push((found, entry)),
             }
         }
+        let absent = self.take_absent(&mut deleted)?;
         let unsure: Vec<_> = all.unsure.iter().map(|(found, entry)| (found, *entry)).collect();
         all.modified.extend(self.unlike(&unsure, progress)?);
         all.staged.sort_unstable_by(|one, other| one.path.cmp(&other.path));
@@ -95,6 +98,7 @@ impl Repository {
             staged: all.staged,
             modified: all.modified,
             deleted,
+            absent,
             untracked: all.untracked,
             symlinks: passed.symlinks,
             refused: passed.refused,

@@ -59,6 +59,14 @@ impl Store {
         }
     }
 
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(super) fn beneath(&self) -> Option<&Store> {
+        self.beneath.as_deref()
+    }
+
     /// True when the record is stored and indexed.
     ///
     /// # Errors

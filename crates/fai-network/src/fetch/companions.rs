@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use fai_core::repo::RepositoryId;
 use libp2p::{Multiaddr, PeerId};
 
 use super::Remote;
@@ -16,6 +17,9 @@ const ANSWER: Duration = Duration::from_secs(3);
 
 /// The same for one that is not near, and perhaps behind a relay.
 const ANSWER_FROM_AFAR: Duration = Duration::from_secs(6);
+
+/// How long neighbours may take to be met.
+const MEET: Duration = Duration::from_secs(3);
 
 /// Most peers that are asked.
 const MOST: usize = 16;
@@ -42,6 +46,22 @@ pub async fn companions(node: &Node, remote: &Remote) -> Vec<Remote> {
     let answers =
         futures::future::join_all(asked.map(|(peer, (addresses, time))| open(node, remote, peer, addresses, time)))
             .await;
+    answers.into_iter().flatten().collect()
+}
+
+/// Whoever nearby serves a copy of a repository, found within a few seconds.
+pub async fn nearby(node: &Node, repository: RepositoryId) -> Vec<Remote> {
+    tokio::time::sleep(MEET).await;
+    let neighbours = node.neighbours().borrow().clone();
+    let asked = neighbours.into_iter().take(MOST).map(|(peer, neighbour)| async move {
+        let opening = async {
+            let connection = node.dial(Some(peer), neighbour.addresses.into_iter().collect()).await?;
+            Remote::open(node, connection, by_id(&repository)).await
+        };
+        let opened: Result<Remote, Error> = tokio::time::timeout(ANSWER, opening).await.ok()?;
+        opened.ok()
+    });
+    let answers = futures::future::join_all(asked).await;
     answers.into_iter().flatten().collect()
 }
 

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded};
-use fai_core::object::{CommitId, Hash, Id, Kind};
-use fai_core::repo::{Event, Prefixes, Progress, Quarantine, Repository, Store};
+use fai_core::object::{Hash, Id, Kind};
+use fai_core::repo::{Event, Progress, Quarantine, Repository, Store};
 use fai_core::storage::Feeder;
 use libp2p::PeerId;
 use tokio::sync::mpsc;
@@ -18,9 +18,9 @@ use super::here::Here;
 use super::link::{self, Heard};
 use super::reconnect::{Returned, Whereabouts, may_pass};
 use super::remote::failed;
-use super::{FetchReport, Remote, commits};
+use super::{Brought, FetchReport, Goal, Remote, commits, depth};
 use crate::session::backoff;
-use crate::session::plan::{Contradiction, Plan, Promise, Totals, Want};
+use crate::session::plan::{Contradiction, Promise, Totals, Want};
 use crate::session::schedule::{LinkId, Outlook, Schedule};
 use crate::{Connection, Error, Node};
 
@@ -67,10 +67,10 @@ pub(super) fn run(
     node: &Node,
     repository: &Repository,
     quarantine: &Quarantine,
-    mut remotes: Vec<Remote>,
-    wants: &[CommitId],
+    remotes: &mut [Remote],
+    goal: Goal<'_>,
     progress: &dyn Progress,
-) -> Result<(FetchReport, Prefixes), Error> {
+) -> Result<Brought, Error> {
     let started = Instant::now();
     let store = quarantine.store();
     let checkers = std::thread::available_parallelism()
@@ -97,10 +97,10 @@ pub(super) fn run(
             };
             outcome = Some(transfer(
                 network,
-                (repository, store),
+                (repository, quarantine),
                 contents,
-                &mut remotes,
-                wants,
+                remotes,
+                goal,
                 &news,
                 feeder,
                 progress,
@@ -114,11 +114,9 @@ pub(super) fn run(
         written.map(|_| hashed)
     })?;
     let Some(outcome) = outcome else {
-        return Ok((FetchReport::default(), hashed));
+        return Err(Error::Setup("the transfer did not begin".into()));
     };
     outcome.result?;
-    // What an earlier transfer of something else left may lead to what is not here.
-    quarantine.retain_objects(&outcome.met)?;
     let report = FetchReport {
         files: outcome.totals.files,
         bytes: outcome.totals.bytes,
@@ -127,17 +125,18 @@ pub(super) fn run(
         time: started.elapsed(),
         ..outcome.report
     };
-    Ok((report, hashed))
+    let met = outcome.met;
+    Ok(Brought { report, met, hashed })
 }
 
 /// Commits first, then everything that they lead to.
 #[expect(clippy::too_many_arguments, reason = "both sides of a transfer, once")]
 fn transfer(
     network: Network<'_>,
-    (repository, store): (&Repository, &Store),
+    (repository, quarantine): (&Repository, &Quarantine),
     contents: Contents,
     remotes: &mut [Remote],
-    wants: &[CommitId],
+    goal: Goal<'_>,
     news: &Receiver<News>,
     feeder: &mut Feeder<'_>,
     progress: &dyn Progress,
@@ -151,9 +150,14 @@ fn transfer(
     let Some(first) = remotes.first_mut() else {
         return outcome;
     };
-    let mut plan = Plan::default();
+    let (store, mut plan) = (quarantine.store(), goal.plan);
     let add = |tree| plan.add_root(tree);
-    match commits::fetch(network.runtime, repository, store, first, wants, feeder, add) {
+    let (runtime, wants) = (network.runtime, goal.commits);
+    let commits = match goal.depth {
+        None => commits::fetch(runtime, repository, store, first, wants, feeder, add),
+        Some(depth) => depth::fetch(runtime, repository, quarantine, first, (wants, depth), feeder, add),
+    };
+    match commits {
         Ok(commits) => {
             outcome.report.commits = commits.len() as u64;
             outcome.met.extend(commits.iter().map(|id| *id.hash()));

@@ -11,7 +11,7 @@ use fai_core::storage::{Checker, Feeder, Received, Refusal, StorageError, pack_p
 
 use super::contents::Contents;
 use super::here::Here;
-use super::{FetchReport, settle};
+use super::{FetchReport, check, kept};
 use crate::Error;
 use crate::session::plan::{Contradiction, Plan, Promise, Totals, Want};
 
@@ -34,7 +34,11 @@ pub fn fetch_from(
 ) -> Result<(Quarantine, FetchReport), Error> {
     let quarantine = repository.quarantine()?;
     let fetched = run(source, repository, &quarantine, wants, progress);
-    settle(quarantine, fetched, progress)
+    let result = fetched.and_then(|(report, hashed)| {
+        check(&quarantine, &report, &hashed, progress)?;
+        Ok(report)
+    });
+    kept(quarantine, result)
 }
 
 fn run(

@@ -18,6 +18,10 @@ impl Local for Here<'_> {
         self.repository.store().has_here(kind, hash)
     }
 
+    fn object(&self, kind: Kind, hash: &Hash) -> Result<Vec<u8>, Self::Error> {
+        self.repository.store().with(kind, hash, |bytes, _| bytes.to_vec())
+    }
+
     fn quarantined(&self, kind: Kind, hash: &Hash) -> Result<Option<Vec<u8>>, Self::Error> {
         if self.store.has_here(kind, hash)? {
             self.store.with(kind, hash, |bytes, _| Some(bytes.to_vec()))

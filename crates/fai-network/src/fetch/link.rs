@@ -73,7 +73,13 @@ pub(super) async fn run(
     }
 }
 
-async fn open(node: &Node, peer: PeerId, connection: ConnectionId, repository: [u8; 32]) -> io::Result<Stream> {
+/// Opens a stream of records of that repository.
+pub(super) async fn open(
+    node: &Node,
+    peer: PeerId,
+    connection: ConnectionId,
+    repository: [u8; 32],
+) -> io::Result<Stream> {
     let mut stream = node.open_records(peer, connection).await?;
     let selector = Selector::Id(wire(&fai_core::object::Hash::from_bytes(repository)));
     let bytes = minicbor::to_vec(&selector).map_err(io::Error::other)?;

@@ -3,11 +3,16 @@
 //! What the repository has is complete: whoever put a tree there put everything below it there first. What lies in
 //! quarantine is not, so the plan reads such objects again and goes on below them; a transfer that was cut therefore
 //! asks for nothing twice. Memory is bounded: ids of trees and files that were met, and the chunk lists of a few files.
+//!
+//! A repository that holds only a part is complete in its objects alone. For it two plans follow each other: one of all
+//! objects, and one of the chunks of the files that are wanted ([`Reach`]).
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use fai_core::object::{DecodeError, Extent, Hash, Id, Kind, MAX_PATH_LEN, Manifest, Object, Page, Tree, TreeId};
+use fai_core::object::{
+    DecodeError, Extent, FileId, Hash, Id, Kind, MAX_PATH_LEN, Manifest, Object, Page, Tree, TreeId,
+};
 
 /// Chunk lists are asked for only while fewer entries than this wait.
 const ENOUGH_EXTENTS: usize = 4 * 8192;
@@ -31,10 +36,10 @@ pub enum Promise {
         /// Names on the way to it.
         depth: usize,
     },
-    /// A file of this size.
+    /// A file of this size; of one that was named by its id alone, the size is not promised.
     File {
         /// Size in bytes.
-        size: u64,
+        size: Option<u64>,
     },
     /// A page of this level and length.
     Page {
@@ -71,16 +76,37 @@ pub struct Want {
     pub promise: Promise,
 }
 
+/// How far a plan goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// From trees down to chunks. What the repository has is complete and not entered.
+    #[default]
+    Everything,
+    /// From trees down to the lists of chunks, without chunks. Objects that the repository has lead only to objects
+    /// that it has, too.
+    Objects,
+    /// Whole files, for a repository that may have their objects without their chunks: what it has is read and gone
+    /// through.
+    Contents,
+}
+
 /// Where the plan looks for what need not be asked for.
 pub trait Local {
     /// What can go wrong while looking.
     type Error;
 
-    /// True when the repository has the record, of that kind, and with it everything that it leads to.
+    /// True when the repository has the record, of that kind, and with it everything that it leads to, as far as the
+    /// plan's [`Reach`] says that it must.
     ///
     /// # Errors
     /// When it cannot be told.
     fn complete(&self, kind: Kind, hash: &Hash) -> Result<bool, Self::Error>;
+
+    /// The raw bytes of an object that the repository has. Asked for only by plans of [`Reach::Contents`].
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn object(&self, kind: Kind, hash: &Hash) -> Result<Vec<u8>, Self::Error>;
 
     /// The raw bytes of an object that lies in quarantine.
     ///
@@ -134,6 +160,7 @@ pub struct Totals {
 /// The plan.
 #[derive(Debug, Default)]
 pub struct Plan {
+    reach: Reach,
     /// Objects that were met, and how many bytes of files each stands for: each is looked at once.
     met: HashMap<Hash, u64>,
     trees: VecDeque<Want>,
@@ -156,6 +183,29 @@ struct List {
 }
 
 impl Plan {
+    /// A plan that goes so far.
+    pub fn new(reach: Reach) -> Self {
+        Self {
+            reach,
+            ..Self::default()
+        }
+    }
+
+    /// Adds a file, and the size that is said of it.
+    ///
+    /// # Errors
+    /// When it was added with another size.
+    pub fn add_file(&mut self, file: FileId, size: Option<u64>) -> Result<(), Contradiction> {
+        let want = Want {
+            hash: *file.hash(),
+            promise: Promise::File { size },
+        };
+        if self.meet(&want, size.unwrap_or(UNKNOWN))? {
+            self.files.push_back(want);
+        }
+        Ok(())
+    }
+
     /// Adds a commit's root tree.
     pub fn add_root(&mut self, tree: TreeId) {
         if let Entry::Vacant(entry) = self.met.entry(*tree.hash()) {
@@ -230,16 +280,15 @@ impl Plan {
             }
             return Ok(!here);
         }
-        if local
-            .complete(want.promise.kind(), &want.hash)
-            .map_err(PlanError::Local)?
-        {
+        let kind = want.promise.kind();
+        if local.complete(kind, &want.hash).map_err(PlanError::Local)? {
+            if self.reach == Reach::Contents {
+                let bytes = local.object(kind, &want.hash).map_err(PlanError::Local)?;
+                self.expand(want, &bytes)?;
+            }
             return Ok(false);
         }
-        match local
-            .quarantined(want.promise.kind(), &want.hash)
-            .map_err(PlanError::Local)?
-        {
+        match local.quarantined(kind, &want.hash).map_err(PlanError::Local)? {
             Some(bytes) => {
                 self.expand(want, &bytes)?;
                 Ok(false)
@@ -282,17 +331,17 @@ impl Plan {
             }
             Promise::File { size } => {
                 let manifest = Manifest::decode(raw).map_err(invalid)?;
-                if size > MAX_FILE {
+                if manifest.size > MAX_FILE {
                     return Err(contradiction(
                         want,
                         "it claims to be longer than any file may be".into(),
                     ));
                 }
-                if manifest.size != size {
+                if size.is_some_and(|size| size != manifest.size) {
                     return Err(contradiction(want, "it has another size than its folder says".into()));
                 }
                 self.totals.files += 1;
-                self.totals.bytes += size;
+                self.totals.bytes += manifest.size;
                 self.push_list(manifest.level, manifest.entries);
             }
             Promise::Page { level, len } => {
@@ -319,7 +368,7 @@ impl Plan {
                     size: Some(size),
                     depth: depth + 1,
                 },
-                None => Promise::File { size },
+                None => Promise::File { size: Some(size) },
             };
             let want = Want { hash, promise };
             if self.meet(&want, size)? {
@@ -339,7 +388,7 @@ impl Plan {
                 entry.insert(size);
                 Ok(true)
             }
-            Entry::Occupied(entry) if [size, UNKNOWN].contains(entry.get()) => Ok(false),
+            Entry::Occupied(entry) if [size, UNKNOWN].contains(entry.get()) || size == UNKNOWN => Ok(false),
             Entry::Occupied(_) => Err(contradiction(want, "two objects name it with different sizes".into())),
         }
     }
@@ -350,7 +399,8 @@ impl Plan {
     }
 
     fn push_list(&mut self, level: u8, entries: Vec<Extent>) {
-        if !entries.is_empty() {
+        let wanted = level > 0 || self.reach != Reach::Objects;
+        if wanted && !entries.is_empty() {
             self.waiting_extents += entries.len();
             self.lists.push(List { level, entries, at: 0 });
         }

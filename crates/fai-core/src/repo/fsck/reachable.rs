@@ -7,7 +7,7 @@ use crate::object::{Commit, CommitId, Extent, FileId, Hash, Id, Kind, TreeId};
 use crate::repo::content::FileReader;
 use crate::repo::reach::{NeededBy, Roots, Visit};
 use crate::repo::snapshot::Entry;
-use crate::repo::{Error, Repository};
+use crate::repo::{Error, Repository, Selection};
 
 impl Repository {
     /// Walks everything reachable from `roots` and reports what is broken, with the paths that need it.
@@ -16,6 +16,7 @@ impl Repository {
             repository: self,
             findings,
             files: HashMap::new(),
+            selection: self.selection()?,
         };
         self.walk_reachable(roots, &mut check)
     }
@@ -24,7 +25,10 @@ impl Repository {
 struct Check<'a> {
     repository: &'a Repository,
     findings: &'a mut Findings,
-    files: HashMap<FileId, FileState>,
+    /// By file, and by whether its contents must be here.
+    files: HashMap<(FileId, bool), FileState>,
+    /// What of the contents must be here, unless all of it must.
+    selection: Option<Selection>,
 }
 
 /// What is known of a file that was looked at.
@@ -34,6 +38,14 @@ struct FileState {
     size: Option<u64>,
     /// Problems of parts of it.
     problems: BTreeSet<usize>,
+}
+
+/// How a file is being looked at.
+struct Looked {
+    /// Its contents must be here.
+    whole: bool,
+    /// Pages that were looked at.
+    pages: HashSet<(Hash, u64)>,
 }
 
 impl Visit for Check<'_> {
@@ -46,11 +58,17 @@ impl Visit for Check<'_> {
     }
 
     fn file(&mut self, from: NeededBy<'_>, entry: Entry) -> Result<(), Error> {
-        if !self.files.contains_key(&entry.file) {
-            let state = self.check_file(entry.file);
-            self.files.insert(entry.file, state);
+        let whole = match (&self.selection, from) {
+            (Some(selection), NeededBy::Path(path, _) | NeededBy::Staged(path)) => selection.selects(path),
+            _ => true,
+        };
+        let key = (entry.file, whole);
+        if !self.files.contains_key(&key) {
+            let known = self.files.contains_key(&(entry.file, !whole));
+            let state = self.check_file(entry.file, whole, known);
+            self.files.insert(key, state);
         }
-        let Some(state) = self.files.get(&entry.file) else {
+        let Some(state) = self.files.get(&key) else {
             return Ok(());
         };
         if !state.problems.is_empty() {
@@ -86,8 +104,12 @@ impl Visit for Check<'_> {
 }
 
 impl Check<'_> {
-    fn check_file(&mut self, file: FileId) -> FileState {
-        self.findings.count("files", 1);
+    /// `whole` says that its contents must be here, `known` that it was counted.
+    fn check_file(&mut self, file: FileId, whole: bool, known: bool) -> FileState {
+        self.findings.count("files", u64::from(!known));
+        if !whole && !self.repository.store().holds(file).unwrap_or(true) {
+            self.findings.count("absent", 1);
+        }
         let mut state = FileState::default();
         let reader = match FileReader::open(self.repository.store(), file) {
             Ok(reader) => reader,
@@ -124,7 +146,10 @@ impl Check<'_> {
             &reader,
             manifest.level,
             &manifest.entries,
-            &mut HashSet::new(),
+            &mut Looked {
+                whole,
+                pages: HashSet::new(),
+            },
             &mut state,
         );
         state
@@ -136,20 +161,20 @@ impl Check<'_> {
         reader: &FileReader<'_>,
         level: u8,
         entries: &[Extent],
-        seen: &mut HashSet<(Hash, u64)>,
+        looked: &mut Looked,
         state: &mut FileState,
     ) {
         for extent in entries {
             let Some(below) = level.checked_sub(1) else {
-                let problem = self.check_chunk(reader.id(), extent);
+                let problem = self.check_chunk(reader.id(), extent, looked.whole);
                 state.problems.extend(problem);
                 continue;
             };
-            if !seen.insert((extent.hash, extent.len)) {
+            if !looked.pages.insert((extent.hash, extent.len)) {
                 continue;
             }
             match reader.page(below, extent) {
-                Ok(page) => self.check_entries(reader, page.level, &page.entries, seen, state),
+                Ok(page) => self.check_entries(reader, page.level, &page.entries, looked, state),
                 Err(error) => {
                     let problem = self
                         .findings
@@ -160,13 +185,14 @@ impl Check<'_> {
         }
     }
 
-    fn check_chunk(&mut self, file: FileId, extent: &Extent) -> Option<usize> {
+    fn check_chunk(&mut self, file: FileId, extent: &Extent, needed: bool) -> Option<usize> {
         self.findings.count("chunks", 1);
         if let Some(problem) = self.findings.of_record(&extent.hash) {
             return Some(problem);
         }
         let location = match self.repository.store().locate(Kind::Chunk, &extent.hash) {
             Ok(location) => location,
+            Err(Error::Missing { .. }) if !needed => return None,
             Err(error) => {
                 return self
                     .findings
