@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded};
-use fai_core::object::{CommitId, Hash, Id, Kind};
+use fai_core::object::{CommitId, Hash, Id, Kind, TreeId};
 use fai_core::repo::{Event, Progress, Quarantine, Repository, Store};
 use fai_core::storage::Feeder;
 use libp2p::PeerId;
@@ -17,7 +17,7 @@ use super::here::Here;
 use super::link::{self, Heard};
 use super::reconnect::{Returned, Whereabouts, may_pass};
 use super::remote::failed;
-use super::{FetchReport, Remote, commits};
+use super::{FetchReport, Remote, commits, paths};
 use crate::session::backoff;
 use crate::session::plan::{Contradiction, Plan, Promise, Totals, Want};
 use crate::session::schedule::{LinkId, Outlook, Schedule};
@@ -55,6 +55,8 @@ struct Outcome {
     report: FetchReport,
     totals: Totals,
     met: HashSet<Hash>,
+    /// The root trees of the new commits.
+    roots: Vec<TreeId>,
 }
 
 pub(super) fn run(
@@ -108,6 +110,7 @@ pub(super) fn run(
         return Ok(FetchReport::default());
     };
     outcome.result?;
+    paths::check(store, &outcome.roots)?;
     // What an earlier transfer of something else left may lead to what is not here.
     quarantine.retain_objects(&outcome.met)?;
     Ok(FetchReport {
@@ -137,12 +140,16 @@ fn transfer(
         report: FetchReport::default(),
         totals: Totals::default(),
         met: HashSet::new(),
+        roots: Vec::new(),
     };
     let Some(first) = remotes.first_mut() else {
         return outcome;
     };
     let mut plan = Plan::default();
-    let add = |tree| plan.add_root(tree);
+    let add = |tree| {
+        plan.add_root(tree);
+        outcome.roots.push(tree);
+    };
     match commits::fetch(network.runtime, repository, store, first, wants, feeder, add) {
         Ok(commits) => {
             outcome.report.commits = commits.len() as u64;

@@ -16,6 +16,7 @@ mod companions;
 mod driver;
 mod here;
 mod link;
+mod paths;
 mod reconnect;
 mod remote;
 

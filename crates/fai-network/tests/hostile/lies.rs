@@ -56,7 +56,12 @@ fn what_was_not_asked_for_is_refused() {
             // That something else is not there.
             let absent = |_: &World, _: &Hash| World::empty().answer(&Kind::Chunk.hash(b"something else"));
             let garbage = |_: &World, _: &Hash| fai_testkit::noise(3, 4000);
-            for script in [instead(kind, other), instead(kind, renamed), instead(kind, absent), instead(kind, garbage)] {
+            for script in [
+                instead(kind, other),
+                instead(kind, renamed),
+                instead(kind, absent),
+                instead(kind, garbage),
+            ] {
                 let (error, liar, _) = refused(World::second(), script).await;
                 assert_eq!(error.kind(), "protocol", "{error}");
                 assert!(error.to_string().contains(&liar), "{error}");
@@ -108,9 +113,8 @@ fn a_record_that_nobody_has_is_named() {
         };
         // Everything but one.
         let one = World::second().new_one(Kind::Chunk);
-        let all_but = Script::records(move |_, hash| {
-            (*hash == one).then(|| Deed(World::empty().answer(hash), Then::GoOn))
-        });
+        let all_but =
+            Script::records(move |_, hash| (*hash == one).then(|| Deed(World::empty().answer(hash), Then::GoOn)));
         let (error, ..) = refused(World::second(), all_but).await;
         assert!(matches!(error, Error::Nowhere { hash, .. } if hash == one), "{error}");
         assert_eq!(error.kind(), "missing");
@@ -132,7 +136,10 @@ fn right_chunks_in_a_wrong_file_are_found_and_thrown_away() {
         });
         let file = world.new_one(Kind::Manifest);
         let (error, _, empty) = refused(world, Script::honest()).await;
-        assert_eq!(error.kind(), fai_core::repo::Error::FalseFile(fai_core::object::FileId::from_hash(file)).kind());
+        assert_eq!(
+            error.kind(),
+            fai_core::repo::Error::FalseFile(fai_core::object::FileId::from_hash(file)).kind()
+        );
         assert!(error.to_string().contains(&file.short()), "{error}");
         assert!(empty, "or it would make the next transfer fail, too");
     });
@@ -154,8 +161,24 @@ async fn contradiction(world: World, named: Kind, because: &str) {
 fn names_that_leave_the_folder_or_are_two_on_some_system_are_refused() {
     bounded(async {
         let alone = [
-            "", ".", "..", "a/b", "a\\b", "/etc", "nul\0", "bell\u{7}", ".fai", ".FAI", ".git", "GIT~1", ".gi\u{200c}t",
-            "CON", "nul.txt", "com1", "dot.", "space ",
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a\\b",
+            "/etc",
+            "nul\0",
+            "bell\u{7}",
+            ".fai",
+            ".FAI",
+            ".git",
+            "GIT~1",
+            ".gi\u{200c}t",
+            "CON",
+            "nul.txt",
+            "com1",
+            "dot.",
+            "space ",
         ];
         for name in alone {
             let world = World::with_tree(|world| {
@@ -164,7 +187,12 @@ fn names_that_leave_the_folder_or_are_two_on_some_system_are_refused() {
             });
             contradiction(world, Kind::Tree, "refused").await;
         }
-        for (one, other) in [("README", "readme"), ("stra\u{df}e", "strasse"), ("e\u{301}", "\u{e9}"), ("a", "a")] {
+        for (one, other) in [
+            ("README", "readme"),
+            ("stra\u{df}e", "strasse"),
+            ("e\u{301}", "\u{e9}"),
+            ("a", "a"),
+        ] {
             let world = World::with_tree(|world| {
                 let file = world.file("x", &[b"x"]);
                 let mut both = [one, other];
@@ -272,7 +300,10 @@ fn folders_deeper_than_any_path_are_refused_also_where_a_short_way_leads_to_them
             let leaf = world.tree(vec![file]);
             let half = nested(world, leaf, 0, 1500, &["a"]);
             let whole = nested(world, half, 0, 1500, &["a"]);
-            world.tree(vec![TreeEntry::folder("short", half, 0), TreeEntry::folder("way", whole, 0)])
+            world.tree(vec![
+                TreeEntry::folder("short", half, 0),
+                TreeEntry::folder("way", whole, 0),
+            ])
         });
         contradiction(twice, Kind::Tree, "paths").await;
     });

@@ -3,8 +3,15 @@
 //! Every test says what comes of it: the error and whom or what it names, a repository that is byte for byte what it was,
 //! an honest transfer afterwards, and memory that stays small. `peer` is the liar, `world` what it has to tell.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs
+)]
 
+mod apathy;
 mod asker;
 mod askers;
 mod cuts;
@@ -12,7 +19,6 @@ mod floods;
 mod lies;
 mod peer;
 mod pushes;
-mod silence;
 mod world;
 
 use std::time::Duration;

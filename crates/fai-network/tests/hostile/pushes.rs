@@ -84,20 +84,29 @@ fn pushes_that_make_no_sense_are_refused_before_anything_is_fetched() {
         let server = Server::writable().await;
         let before = server.asker.state();
         let good = || forward(&World::second()).remove(0);
-        let named = |name: &str| Move { name: name.into(), ..good() };
+        let named = |name: &str| Move {
+            name: name.into(),
+            ..good()
+        };
         let cases = [
             (vec![], Reason::Protocol),
             (vec![good(), good()], Reason::Protocol),
             (vec![named("HEAD")], Reason::Protocol),
             (vec![named("refs/heads/../../config")], Reason::Protocol),
-            ((0..10_001).map(|n| named(&format!("refs/tags/{n}"))).collect(), Reason::Protocol),
+            (
+                (0..10_001).map(|n| named(&format!("refs/tags/{n}"))).collect(),
+                Reason::Protocol,
+            ),
             (vec![Move { before: None, ..good() }], Reason::NotForward),
             (vec![named("refs/heads/other")], Reason::NotForward),
         ];
         for (moves, expected) in cases {
             let pusher = Peer::honest(World::second()).await;
             let error = push(&server, &pusher, moves).await.expect_err("it passed");
-            assert!(matches!(&error, Error::Refused { reason, .. } if *reason == expected), "{error}");
+            assert!(
+                matches!(&error, Error::Refused { reason, .. } if *reason == expected),
+                "{error}"
+            );
             assert!(pusher.messages().len() <= 1, "no more than a Welcome was asked for");
         }
         // Back to what was before the first commit, without force.
@@ -107,7 +116,16 @@ fn pushes_that_make_no_sense_are_refused_before_anything_is_fetched() {
         other.commit_on_main(tree);
         let pusher = Peer::honest(other.clone()).await;
         let error = push(&server, &pusher, forward(&other)).await.expect_err("it passed");
-        assert!(matches!(error, Error::Refused { reason: Reason::NotForward, .. }), "{error}");
+        assert!(
+            matches!(
+                error,
+                Error::Refused {
+                    reason: Reason::NotForward,
+                    ..
+                }
+            ),
+            "{error}"
+        );
         assert_eq!(server.asker.state(), before);
     });
 }
@@ -116,30 +134,34 @@ fn pushes_that_make_no_sense_are_refused_before_anything_is_fetched() {
 fn a_pusher_that_vanishes_leaves_nothing_half() {
     bounded(async {
         let whole = Peer::honest(World::second()).await;
-        push(&Server::writable().await, &whole, forward(&World::second())).await.unwrap();
+        push(&Server::writable().await, &whole, forward(&World::second()))
+            .await
+            .unwrap();
         let messages = whole.messages();
         assert_eq!(messages.len(), 10, "Welcome, commits, and eight records");
-        let server = Server::writable().await;
-        let before = server.asker.state();
         let mut end = 0;
         for len in messages {
+            let server = Server::writable().await;
+            let before = server.asker.state();
             let pusher = Peer::start(World::second(), Script::leaving_after(end + len / 2)).await;
             end += len;
             let dialled = pusher.node.dial(Some(server.node.peer()), vec![server.address.clone()]);
-            let mut remote = Remote::open(&pusher.node, dialled.await.unwrap(), Selector::Only).await.unwrap();
+            let mut remote = Remote::open(&pusher.node, dialled.await.unwrap(), Selector::Only)
+                .await
+                .unwrap();
             // It goes away whole, connection and all, as soon as it has said that much.
             let mut gone = pusher.gone();
             tokio::select! {
-                _ = remote.push(forward(&World::second()), |_, _| {}) => {}
+                result = remote.push(forward(&World::second()), |_, _| {}) => panic!("{result:?}"),
                 _ = gone.wait_for(|gone| *gone) => {}
             }
             drop((remote, pusher));
             assert_eq!(server.asker.state(), before);
+            // Its transfer ends by itself, and what it brought is used.
+            let honest = Peer::honest(World::second()).await;
+            push(&server, &honest, forward(&World::second())).await.unwrap();
+            assert_eq!(server.asker.repository.refs().unwrap()[0].1, World::second().main());
+            server.asker.assert_sound();
         }
-        // The transfers of those who are gone end by themselves; what they brought is used.
-        let honest = Peer::honest(World::second()).await;
-        push(&server, &honest, forward(&World::second())).await.unwrap();
-        assert_eq!(server.asker.repository.refs().unwrap()[0].1, World::second().main());
-        server.asker.assert_sound();
     });
 }

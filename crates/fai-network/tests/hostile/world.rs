@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use fai_core::codec::Codec;
 use fai_core::object::{
-    Author, Commit, CommitId, ContentHash, Extent, FileId, Hash, Id, Kind, Manifest, Object, Time, Tree, TreeEntry, TreeId,
+    Author, Commit, CommitId, ContentHash, Extent, FileId, Hash, Id, Kind, Manifest, Object, Time, Tree, TreeEntry,
+    TreeId,
 };
 use fai_core::storage::RecordHeader;
 use fai_network::wire::message::{Reply, Request, Selector, Served, VERSION, hash_of, wire, wire_commit};
