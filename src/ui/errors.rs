@@ -167,6 +167,9 @@ fn peer_hint(error: &PeerError) -> Option<&'static str> {
             reason: Reason::Several,
             ..
         } => "name one: PEER/NAME",
+        PeerError::Contradiction(_) => {
+            "it is the commit that is wrong, whoever sends it, and nothing of it was kept: whoever made it must make it anew"
+        }
         PeerError::Nowhere { .. } => "`fai fsck` there says what is missing",
         _ => return None,
     })

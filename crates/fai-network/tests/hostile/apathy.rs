@@ -30,7 +30,7 @@ fn whoever_says_or_takes_nothing_is_given_up() {
 
 async fn silent_and_trickling_peers() {
     let hello = |then| {
-        Script::replies(move |_, request| matches!(request, Request::Hello { .. }).then(|| Deed(Vec::new(), then)))
+        Script::replies(move |_, request| matches!(request, Request::Hello { .. }).then(|| Deed(vec![200], then)))
     };
     let refs = |then| {
         Script::replies(move |_, request| matches!(request, Request::Refs { .. }).then(|| Deed(vec![200, 0, 0], then)))

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use fai_core::Repository;
 use fai_core::object::{CommitId, Time};
-use fai_core::repo::{FsckOptions, InitOptions, RefMove, RepositoryId, Silent};
+use fai_core::repo::{Event, FsckOptions, InitOptions, Progress, RefMove, RepositoryId, Silent};
 use fai_network::fetch::{FetchReport, Remote, fetch};
 use fai_network::wire::message::Selector;
 use fai_network::{Error, Identity, Multiaddr, Node, NodeOptions};
@@ -19,6 +19,19 @@ pub struct Asker {
     folder: tempfile::TempDir,
     pub repository: Arc<Repository>,
     pub node: Node,
+    told: Arc<Told>,
+}
+
+/// Warnings that a user would have seen.
+#[derive(Default)]
+struct Told(Mutex<Vec<String>>);
+
+impl Progress for Told {
+    fn on(&self, event: Event<'_>) {
+        if let Event::Warning(warning) = event {
+            self.0.lock().unwrap().push(warning.to_owned());
+        }
+    }
 }
 
 /// What a repository holds, apart from what waits in quarantine.
@@ -45,6 +58,7 @@ impl Asker {
             folder,
             repository: Arc::new(repository),
             node,
+            told: Arc::default(),
         }
     }
 
@@ -69,11 +83,11 @@ impl Asker {
     }
 
     pub async fn fetch(&self, remotes: Vec<Remote>, refs: Vec<(String, CommitId)>) -> Result<FetchReport, Error> {
-        let (node, repository) = (self.node.clone(), Arc::clone(&self.repository));
+        let (node, repository, told) = (self.node.clone(), Arc::clone(&self.repository), Arc::clone(&self.told));
         let runtime = tokio::runtime::Handle::current();
         let work = move || {
             let wants: Vec<CommitId> = refs.iter().map(|(_, commit)| *commit).collect();
-            let (quarantine, report) = fetch(&runtime, &node, &repository, remotes, &wants, &Silent)?;
+            let (quarantine, report) = fetch(&runtime, &node, &repository, remotes, &wants, &*told)?;
             let known: BTreeMap<String, CommitId> = repository.refs()?.into_iter().collect();
             let moves = refs.into_iter().map(|(name, commit)| RefMove {
                 before: known.get(&name).copied(),
@@ -85,6 +99,11 @@ impl Asker {
             Ok(report)
         };
         tokio::task::spawn_blocking(work).await.unwrap()
+    }
+
+    /// What the user was warned of.
+    pub fn warnings(&self) -> Vec<String> {
+        self.told.0.lock().unwrap().clone()
     }
 
     pub fn state(&self) -> State {

@@ -39,6 +39,36 @@ fn wrong_bytes_are_refused_for_every_kind() {
 }
 
 #[test]
+fn where_another_peer_is_honest_a_liar_is_dropped_and_named() {
+    bounded(async {
+        let asker = Asker::with_first().await;
+        let flip = |world: &World, hash: &Hash| {
+            let mut answer = world.answer(hash);
+            *answer.last_mut().unwrap() ^= 1;
+            answer
+        };
+        let liar = Peer::start(
+            World::second(),
+            Script::records(move |world, hash| Some(Deed(flip(world, hash), Then::GoOn))),
+        )
+        .await;
+        let honest = Peer::honest(World::second()).await;
+        // The first one is asked first.
+        let mut first = asker.meet(&liar).await.unwrap();
+        let refs = first.refs().await.unwrap();
+        let remotes = vec![first, asker.meet(&honest).await.unwrap()];
+        let report = asker.fetch(remotes, refs).await.unwrap();
+        assert_eq!((report.commits, report.files), (1, 2));
+        let warnings = asker.warnings();
+        assert!(
+            matches!(&warnings[..], [one] if one.contains(&liar.id.to_string()) && one.contains("wrong data")),
+            "{warnings:?}"
+        );
+        asker.assert_sound();
+    });
+}
+
+#[test]
 fn what_was_not_asked_for_is_refused() {
     bounded(async {
         for kind in KINDS {
