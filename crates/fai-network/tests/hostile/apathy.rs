@@ -49,8 +49,9 @@ async fn silent_and_trickling_peers() {
             matches!(request, Request::Commits { .. }).then(|| Deed((1u32 << 20).to_le_bytes().to_vec(), Then::Trickle))
         }),
         at(Kind::Tree, |_, _| Deed(Vec::new(), Then::Silence)),
-        at(Kind::Chunk, |world, hash| {
-            Deed(world.answer(hash)[..60].to_vec(), Then::Trickle)
+        Script::records(|world, hash| {
+            let large = world.answer(hash).len() > 20_000;
+            large.then(|| Deed(world.answer(hash)[..60].to_vec(), Then::Trickle))
         }),
         longest(Then::Silence),
         longest(Then::Trickle),
