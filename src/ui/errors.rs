@@ -181,6 +181,9 @@ fn peer_hint(error: &PeerError) -> Option<&'static str> {
         PeerError::Nowhere { .. } => {
             "the peer may hold only a part of the repository: ask one that has all of it; `fai fsck` there tells"
         }
+        PeerError::Contradiction(_) => {
+            "it is the commit that is wrong, whoever sends it, and nothing of it was kept: whoever made it must make it anew"
+        }
         _ => return None,
     })
 }

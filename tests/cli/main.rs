@@ -34,6 +34,7 @@ mod peers;
 mod racing;
 mod relay;
 mod restore;
+mod returning;
 mod revisions;
 mod rm;
 mod shallow;

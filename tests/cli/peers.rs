@@ -169,6 +169,36 @@ fn a_killed_clone_goes_on_where_it_was() {
     cloner.assert_sound();
 }
 
+#[test]
+fn an_older_state_at_the_peer_takes_nothing_away() {
+    let owner = owner();
+    let old = Sandbox::empty();
+    let copied = Command::new("cp")
+        .arg("-R")
+        .arg(owner.path(".fai"))
+        .arg(old.path(".fai"))
+        .status();
+    assert!(copied.unwrap().success());
+    owner.write("new.bin", model(9, 50_000));
+    owner.commit("third");
+    let cloner = Cloner::new();
+    {
+        let server = Server::start(&owner, &[]);
+        cloner.clone_from(&server.ticket);
+    }
+    let (files, log) = (files_below(&cloner.folder()), cloner.ok(&["log"]));
+    // The same repository, as somebody kept it.
+    let server = Server::start(&old, &[]);
+    let pulled = cloner.ok(&["pull", &server.ticket]);
+    assert_eq!(
+        (&pulled["commits"], &pulled["wire_bytes"]),
+        (&0.into(), &0.into()),
+        "{pulled}"
+    );
+    assert_eq!((files_below(&cloner.folder()), cloner.ok(&["log"])), (files, log));
+    cloner.assert_sound();
+}
+
 /// Flips a byte in the middle of the largest pack, which is inside a chunk.
 pub fn damage(repository: &Path) {
     let packs = fs::read_dir(repository.join(".fai/objects")).unwrap();

@@ -122,7 +122,7 @@ fn who_serves_a_copy_is_found_by_the_repository_unless_it_is_for_listed_peers() 
 }
 
 #[test]
-fn a_relay_that_goes_away_ends_the_transfer_and_is_used_again_when_it_comes_back() {
+fn a_relay_that_goes_away_is_used_again_when_it_comes_back() {
     let Some(network) = or_skip(Network::apart(2)) else {
         return;
     };
@@ -143,24 +143,28 @@ fn a_relay_that_goes_away_ends_the_transfer_and_is_used_again_when_it_comes_back
         std::thread::sleep(Duration::from_millis(1));
     }
     drop(relay);
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "the relay was gone too late");
-    let error: Value = serde_json::from_slice(&output.stderr).unwrap();
-    assert_eq!(error["error"]["kind"], "connection", "{error}");
     assert_eq!(circuits(&serving.event("relayed")).len(), 0);
-    let error = other.fails(&["clone", &ticket, "models"]);
+    let error = Person::at(&network, 2).fails(&["clone", &ticket, "models"]);
     assert_eq!(error["kind"], "unreachable", "{error}");
     assert!(text(&error["message"]).contains("the relay 12D3KooW"), "{error}");
 
     let _relay = middle.serve(&["--relay"]);
     let back = serving.event("relayed");
     assert!(!circuits(&back).is_empty(), "{back}");
-    let report = other.json(&["clone", &ticket, "models"]);
-    assert_eq!(report["route"], "relayed", "{report}");
+    // It is tried again for half a minute or so; whether the relay is back by then is chance.
+    let output = child.wait_with_output().unwrap();
+    let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        report["wire_bytes"].as_u64().unwrap() < 56_000_000,
-        "what came is kept: {report}"
+        complaints.contains("trying again"),
+        "the relay was gone too late: {complaints}"
     );
+    if !output.status.success() {
+        assert!(complaints.contains("\"kind\":\"connection\"") || complaints.contains("\"kind\":\"unreachable\""));
+        let report = other.json(&["clone", &ticket, "models"]);
+        assert_eq!(report["route"], "relayed", "{report}");
+        let came = report["wire_bytes"].as_u64().unwrap();
+        assert!(came < 56_000_000, "what came is kept: {report}");
+    }
     assert_eq!(files_below(&other.folder()), files_below(&owner.folder()));
     other.assert_sound();
 }

@@ -25,7 +25,16 @@ impl Server {
 
     /// Serves what is in `folder`.
     pub fn start_in(sandbox: &Sandbox, folder: &Path, arguments: &[&str]) -> Self {
-        let listen = ["serve", "--listen", "/ip4/127.0.0.1/tcp/0", "--json"];
+        Self::listen(sandbox, folder, "/ip4/127.0.0.1/tcp/0", arguments)
+    }
+
+    /// Serves at an address, such as one where another served before.
+    pub fn start_at(sandbox: &Sandbox, address: &str) -> Self {
+        Self::listen(sandbox, &sandbox.root(), address, &[])
+    }
+
+    fn listen(sandbox: &Sandbox, folder: &Path, address: &str, arguments: &[&str]) -> Self {
+        let listen = ["serve", "--listen", address, "--json"];
         let mut command = sandbox.command(&[&listen, arguments].concat());
         command.current_dir(folder);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();

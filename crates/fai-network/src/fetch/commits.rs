@@ -31,7 +31,8 @@ pub(super) fn fetch(
         .collect();
     // Those that are new here, whether they came now or lie in quarantine from before.
     let mut new: HashSet<CommitId> = HashSet::new();
-    let mut missing: VecDeque<CommitId> = VecDeque::new();
+    // Those that are nowhere here, and the order in which they are asked for; what came by itself is only in the order.
+    let (mut missing, mut order): (HashSet<CommitId>, VecDeque<CommitId>) = Default::default();
     // Looked at: a commit in the repository is complete, one in quarantine leads on, others are missing.
     let mut waiting: Vec<CommitId> = wants.to_vec();
     loop {
@@ -44,40 +45,42 @@ pub(super) fn fetch(
                 root(commit.tree);
                 waiting.extend(commit.parents);
             } else {
-                missing.push_back(id);
+                missing.insert(id);
+                order.push_back(id);
             }
         }
-        if missing.is_empty() {
-            return Ok(new);
+        let mut ask = Vec::new();
+        while ask.len() < ASK
+            && let Some(id) = order.pop_front()
+        {
+            if missing.contains(&id) {
+                ask.push(id);
+            }
         }
-        let ask: Vec<CommitId> = missing.drain(..missing.len().min(ASK)).collect();
-        let mut wanted: HashSet<CommitId> = ask.iter().chain(&missing).copied().collect();
-        let commits = runtime.block_on(remote.commits(&ask, &have))?;
-        let mut came = 0;
-        for (id, commit) in commits {
+        let Some(first) = ask.first().copied() else {
+            return Ok(new);
+        };
+        for (id, commit) in runtime.block_on(remote.commits(&ask, &have))? {
             // One that is here already, or came before, is of no use.
             let known =
-                !wanted.remove(&id) && (repository.store().has_here(Kind::Commit, id.hash())? || !new.insert(id));
+                !missing.remove(&id) && (repository.store().has_here(Kind::Commit, id.hash())? || !new.insert(id));
             if !known {
                 feeder
                     .object(Kind::Commit, commit.encode())
                     .map_err(fai_core::repo::Error::from)?;
-                came += 1;
                 root(commit.tree);
                 waiting.extend(commit.parents);
             }
         }
-        missing = ask
-            .into_iter()
-            .chain(missing)
-            .filter(|id| wanted.contains(id))
-            .collect();
-        if came == 0 {
-            let hash = missing.front().map_or_else(|| Kind::Commit.hash(b""), |id| *id.hash());
+        // An answer holds the first one that the peer has. Without this, what it names and does not have would pile up.
+        if missing.contains(&first) {
             return Err(Error::Nowhere {
                 kind: Kind::Commit.name(),
-                hash,
+                hash: *first.hash(),
             });
+        }
+        for id in ask.into_iter().rev().filter(|id| missing.contains(id)) {
+            order.push_front(id);
         }
     }
 }

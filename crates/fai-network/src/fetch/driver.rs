@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded};
-use fai_core::object::{Hash, Id, Kind};
+use fai_core::object::{Hash, Id, Kind, TreeId};
 use fai_core::repo::{Event, Progress, Quarantine, Repository, Store};
 use fai_core::storage::Feeder;
 use libp2p::PeerId;
@@ -18,7 +18,7 @@ use super::here::Here;
 use super::link::{self, Heard};
 use super::reconnect::{Returned, Whereabouts, may_pass};
 use super::remote::failed;
-use super::{Brought, FetchReport, Goal, Remote, commits, depth};
+use super::{Brought, FetchReport, Goal, Remote, commits, depth, paths};
 use crate::session::backoff;
 use crate::session::plan::{Contradiction, Promise, Totals, Want};
 use crate::session::schedule::{LinkId, Outlook, Schedule};
@@ -60,6 +60,8 @@ struct Outcome {
     report: FetchReport,
     totals: Totals,
     met: HashSet<Hash>,
+    /// The root trees of the new commits.
+    roots: Vec<TreeId>,
 }
 
 pub(super) fn run(
@@ -117,6 +119,7 @@ pub(super) fn run(
         return Err(Error::Setup("the transfer did not begin".into()));
     };
     outcome.result?;
+    paths::check(store, &outcome.roots)?;
     let report = FetchReport {
         files: outcome.totals.files,
         bytes: outcome.totals.bytes,
@@ -146,12 +149,16 @@ fn transfer(
         report: FetchReport::default(),
         totals: Totals::default(),
         met: HashSet::new(),
+        roots: Vec::new(),
     };
     let Some(first) = remotes.first_mut() else {
         return outcome;
     };
     let (store, mut plan) = (quarantine.store(), goal.plan);
-    let add = |tree| plan.add_root(tree);
+    let add = |tree| {
+        plan.add_root(tree);
+        outcome.roots.push(tree);
+    };
     let (runtime, wants) = (network.runtime, goal.commits);
     let commits = match goal.depth {
         None => commits::fetch(runtime, repository, store, first, wants, feeder, add),

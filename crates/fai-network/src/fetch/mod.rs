@@ -20,6 +20,7 @@ mod folder;
 mod here;
 mod link;
 mod locate;
+mod paths;
 mod reconnect;
 mod records;
 mod remote;
