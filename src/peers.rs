@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use fai_core::Repository;
-use fai_core::repo::Config;
-use fai_network::fetch::{FetchReport, Remote, companions};
+use fai_core::repo::{Config, Progress};
+use fai_network::fetch::{FetchReport, Remote, Transfer, companions};
 use fai_network::serve::{Permission, Permit};
 use fai_network::{
     Connection, Error, Identity, IncomingStreams, Multiaddr, Node, NodeOptions, PeerId, Protocol, Source,
@@ -98,6 +98,22 @@ impl Peers {
             self.out.aside(format!("Relayed through {relay}"));
         }
         Ok(remote)
+    }
+
+    /// A transfer into `repository`.
+    pub fn transfer<'a>(
+        &'a self,
+        repository: &'a Repository,
+        remotes: Vec<Remote>,
+        progress: &'a dyn Progress,
+    ) -> Transfer<'a> {
+        Transfer {
+            runtime: self.runtime.handle(),
+            node: &self.node,
+            repository,
+            remotes,
+            progress,
+        }
     }
 
     /// `remote`, and whoever else nearby serves a copy of its repository.

@@ -6,7 +6,7 @@ use fai_core::Repository;
 use fai_core::object::{FileId, RepoPath};
 use fai_core::repo::{AbsentFile, Config, Error};
 use fai_network::Source;
-use fai_network::fetch::{Remote, fetch_contents, nearby};
+use fai_network::fetch::{Remote, nearby};
 
 use crate::context::Context;
 use crate::peers::{DEFAULT_REMOTE, Peers};
@@ -108,7 +108,7 @@ fn bring(
 ) -> Result<()> {
     let files: Vec<_> = absent.iter().map(|file| (file.file, file.size)).collect();
     let bar = Bar::new(context.out, "Receiving");
-    let (quarantine, _) = fetch_contents(peers.runtime.handle(), &peers.node, repository, remotes, &files, &bar)?;
+    let (quarantine, _) = peers.transfer(repository, remotes, &bar).contents(&files)?;
     repository.accept(quarantine, &[], context.now()?, "fetch contents", &bar)?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use fai_core::Repository;
 use fai_core::object::CommitId;
 use fai_core::repo::{Config, Error, InitOptions, Quarantine, RefMove, RepositoryId, Selection};
 use fai_network::Folder;
-use fai_network::fetch::{Depth, FetchReport, Remote, fetch, fetch_depth, fetch_from};
+use fai_network::fetch::{Depth, FetchReport, Remote, fetch_from};
 use serde_json::json;
 
 use crate::context::Context;
@@ -146,16 +146,14 @@ impl Args {
         let head = remote.head.clone();
         let bar = Bar::new(context.out, "Receiving");
         let remotes = peers.with_companions(remote);
-        let runtime = peers.runtime.handle();
-        let (quarantine, report) = match self.depth {
-            None => fetch(runtime, &peers.node, repository, remotes, &wants, &bar)?,
-            Some(commits) => {
-                let depth = Depth {
-                    commits,
-                    connect: false,
-                };
-                fetch_depth(runtime, &peers.node, repository, remotes, (&wants, depth), &bar)?
-            }
+        let transfer = peers.transfer(repository, remotes, &bar);
+        let depth = self.depth.map(|commits| Depth {
+            commits,
+            connect: false,
+        });
+        let (quarantine, report) = match depth {
+            None => transfer.commits(&wants)?,
+            Some(depth) => transfer.depth(&wants, depth)?,
         };
         drop(bar);
         self.take_over(context, repository, quarantine, refs, head)?;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use fai_core::Repository;
 use fai_core::object::{FileId, RepoPath};
 use fai_core::repo::{Error, InitOptions, SaveOptions};
-use fai_network::fetch::{FetchReport, Located, Remote, fetch_file, locate_id, locate_path};
+use fai_network::fetch::{FetchReport, Located, Remote, locate_id, locate_path};
 use serde_json::json;
 
 use crate::context::Context;
@@ -110,8 +110,8 @@ impl Args {
     ) -> Result<()> {
         let remotes = peers.with_companions(remote);
         let bar = Bar::new(context.out, "Receiving");
-        let file = (located.file, located.size);
-        let (quarantine, report) = fetch_file(peers.runtime.handle(), &peers.node, repository, remotes, file, &bar)?;
+        let transfer = peers.transfer(repository, remotes, &bar);
+        let (quarantine, report) = transfer.file(located.file, located.size)?;
         drop(bar);
         let options = SaveOptions {
             force: self.force,

@@ -7,7 +7,7 @@ use fai_core::Repository;
 use fai_core::object::{CommitId, Id, RepoPath};
 use fai_core::repo::{Error, Head, Quarantine, RefMove, RestoreOptions, Selection};
 use fai_network::Folder;
-use fai_network::fetch::{Depth, FetchReport, fetch, fetch_depth, fetch_from, fetch_selection};
+use fai_network::fetch::{Depth, FetchReport, fetch_from};
 use serde_json::Value;
 
 use super::push::short;
@@ -90,11 +90,11 @@ impl Args {
             false => peers.with_companions(remote),
         };
         let bar = Bar::new(context.out, "Receiving");
-        let (runtime, node) = (peers.runtime.handle(), &peers.node);
+        let transfer = peers.transfer(&repository, remotes, &bar);
         let (quarantine, report) = match (depth, &choice) {
-            (None, None) => fetch(runtime, node, &repository, remotes, &wants, &bar)?,
-            (None, Some(chosen)) => fetch_selection(runtime, node, &repository, remotes, (&wants, chosen), &bar)?,
-            (Some(depth), _) => fetch_depth(runtime, node, &repository, remotes, (&wants, depth), &bar)?,
+            (None, None) => transfer.commits(&wants)?,
+            (None, Some(chosen)) => transfer.selection(&wants, chosen)?,
+            (Some(depth), _) => transfer.depth(&wants, depth)?,
         };
         drop(bar);
         self.take_over(

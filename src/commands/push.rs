@@ -54,7 +54,6 @@ impl Args {
             return document(context, place, &branch, 0, 0);
         };
         let offer = Offer {
-            id: repository.id()?,
             name: "pushed".into(),
             repository: Arc::new(context.repository()?),
             permit: only(remote.peer()),

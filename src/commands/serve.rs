@@ -10,6 +10,7 @@ use fai_core::Repository;
 use fai_core::repo::RepositoryId;
 use fai_network::serve::{Clock, Happening, Offer, serve};
 use fai_network::source::{MAX_ADDRESSES, bootstrap_address, by_id};
+use fai_network::wire::message::Selector;
 use fai_network::{Identity, Multiaddr, Node, NodeOptions, Protocol, Source};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
@@ -110,7 +111,6 @@ impl Args {
             .file_name()
             .map_or_else(|| "repository".to_owned(), |name| name.to_string_lossy().into_owned());
         Ok(Offer {
-            id: repository.id()?,
             name,
             permit: permit(&repository, self.read.clone(), self.write.clone()),
             repository: Arc::new(repository),
@@ -239,7 +239,7 @@ async fn publish(node: Node, offers: Vec<Offer>) {
 
 fn public(offers: &[Offer]) -> Vec<RepositoryId> {
     let public = offers.iter().filter(|offer| offer.is_public());
-    public.map(|offer| offer.id).collect()
+    public.filter_map(Offer::id).collect()
 }
 
 /// Tells when a relay begins or ceases to lead here.
@@ -303,9 +303,11 @@ fn relayed(addresses: &BTreeSet<Multiaddr>) -> Vec<Multiaddr> {
 
 /// The way to what is served here, for others. Relays come last.
 fn ticket(node: &Node, offers: &[Offer], addresses: &BTreeSet<Multiaddr>) -> String {
+    // An empty repository takes the id of what is pushed to it first: the one it has leads nowhere then.
+    let lasting = |offer: &Offer| offer.repository.refs().is_ok_and(|refs| !refs.is_empty());
     let repository = match offers {
-        [offer] => by_id(&offer.id),
-        _ => fai_network::wire::message::Selector::Only,
+        [offer] if lasting(offer) => offer.id().map_or(Selector::Only, |id| by_id(&id)),
+        _ => Selector::Only,
     };
     let through = relayed(addresses);
     let direct = addresses.iter().filter(|address| !through.contains(address));
@@ -351,7 +353,10 @@ async fn announce(
     for offer in offers {
         context.out.say(
             Symbol::Package,
-            format!("Serving {} ({})", offer.name, offer.id.short()),
+            match offer.id() {
+                Some(id) => format!("Serving {} ({})", offer.name, id.short()),
+                None => format!("Serving {}", offer.name),
+            },
         )?;
     }
     if !offers.is_empty() {
@@ -367,7 +372,7 @@ async fn announce(
         "peer_id": node.peer().to_string(),
         "addresses": addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "ticket": ticket,
-        "repositories": offers.iter().map(|offer| json!({ "name": offer.name, "id": offer.id.to_string() })).collect::<Vec<_>>(),
+        "repositories": offers.iter().map(|offer| json!({ "name": offer.name, "id": offer.id().map(|id| id.to_string()) })).collect::<Vec<_>>(),
     }))?;
     Ok(addresses)
 }

@@ -392,3 +392,19 @@ fn remembered_names_are_kept() {
     assert_eq!(sandbox.json(&["remote", "list"])["remotes"], serde_json::json!([]));
     sandbox.fails(&["pull"]).is("bad_source", &["origin"]);
 }
+
+#[test]
+fn an_empty_repository_becomes_a_copy_of_what_is_pushed_to_it() {
+    let keeper = Sandbox::new();
+    let server = Server::start(&keeper, &["--write", "all"]);
+    let author = Sandbox::with(&[("model.bin", &model(31, 100_000))]);
+    author.ok(&["remote", "add", "keeper", &server.ticket]);
+    author.ok(&["push", "keeper"]);
+    author.write("more", b"more");
+    author.commit("second");
+    assert_eq!(author.json(&["push", "keeper"])["commits"], 1);
+    assert_eq!(files_below(&keeper.root()), files_below(&author.root()));
+    let cloner = Cloner::new();
+    assert_eq!(cloner.clone_from(&server.ticket)["commits"], 2);
+    assert_eq!(files_below(&cloner.folder()), files_below(&author.root()));
+}

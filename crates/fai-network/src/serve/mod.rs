@@ -48,8 +48,6 @@ pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
 /// A repository to serve.
 #[derive(Clone)]
 pub struct Offer {
-    /// Its id.
-    pub id: RepositoryId,
     /// The name to serve it under.
     pub name: String,
     /// The repository.
@@ -59,6 +57,14 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// The repository's id, as it is now: an empty one takes that of what is pushed to it first. `None` when it cannot be
+    /// read, which is told.
+    pub fn id(&self) -> Option<RepositoryId> {
+        let id = self.repository.id();
+        id.inspect_err(|error| tracing::warn!(%error, name = self.name, "a repository is not served"))
+            .ok()
+    }
+
     /// True when everybody may read it, also those whom nobody here has heard of.
     pub fn is_public(&self) -> bool {
         (self.permit)(&Identity::passing().peer()) >= Permission::Read
@@ -213,7 +219,7 @@ impl Shared {
         let mut matching = self.readable(peer).filter(|offer| match selector {
             Selector::Only => true,
             Selector::Name(name) => offer.name == *name,
-            Selector::Id(id) => offer.id.as_bytes() == &**id,
+            Selector::Id(id) => offer.id().is_some_and(|own| own.as_bytes() == &**id),
         });
         match (matching.next(), matching.next()) {
             (Some(offer), None) => Ok(offer),

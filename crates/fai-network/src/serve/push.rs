@@ -12,7 +12,7 @@ use fai_core::repo::{Event, Progress, RefMove, check_ref_name};
 use libp2p::Stream;
 
 use super::{Happening, Offer, Permission, Shared, off_thread};
-use crate::fetch::{Remote, fetch};
+use crate::fetch::{Remote, Transfer};
 use crate::receive::{Push, Wanted, receive};
 use crate::wire::message::{Move, Reason, Reply, Selector, commit_of};
 use crate::{Connection, Error, Node};
@@ -111,7 +111,8 @@ fn carry_out(
     progress: &dyn Progress,
 ) -> Result<Vec<String>, Error> {
     let peer = remote.peer();
-    if !repository.refs()?.is_empty() {
+    let (empty, id) = (repository.refs()?.is_empty(), remote.id);
+    if !empty {
         remote.must_be(repository.id()?)?;
     }
     let push = Push {
@@ -121,8 +122,19 @@ fn carry_out(
         refuse: &|reason, message| Error::Refused { peer, reason, message },
     };
     let (names, _) = receive(repository, wanted, &push, |wants| {
-        fetch(runtime, node, repository, vec![remote], wants, progress)
+        let transfer = Transfer {
+            runtime,
+            node,
+            repository,
+            remotes: vec![remote],
+            progress,
+        };
+        transfer.commits(wants)
     })?;
+    if empty {
+        // Otherwise the next push would find another repository here.
+        repository.become_copy_of(id)?;
+    }
     Ok(names)
 }
 

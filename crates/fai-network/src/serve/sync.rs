@@ -69,7 +69,7 @@ impl Shared {
 
     async fn answer(&self, peer: PeerId, offer: &mut Option<Offer>, request: Request) -> Result<Reply, Refusal> {
         match request {
-            Request::List => Ok(Reply::Repositories(self.readable(&peer).map(served).collect())),
+            Request::List => Ok(Reply::Repositories(self.readable(&peer).filter_map(served).collect())),
             Request::Hello { version, repository } => {
                 if version < VERSION {
                     let message = format!("version {version} of the protocol is not spoken here");
@@ -90,7 +90,7 @@ impl Shared {
                 };
                 Ok(Reply::Welcome {
                     version: VERSION,
-                    repository: served(found),
+                    repository: served(found).ok_or_else(|| (Reason::Failed, "its id cannot be read".to_owned()))?,
                     head,
                     may_write: (found.permit)(&peer) >= Permission::Write,
                 })
@@ -142,11 +142,11 @@ pub(super) async fn say(stream: &mut Stream, reply: &Reply) -> std::io::Result<(
     frame::write(stream, &bytes).await
 }
 
-fn served(offer: &Offer) -> Served {
-    Served {
-        id: wire(&fai_core::object::Hash::from_bytes(*offer.id.as_bytes())),
+fn served(offer: &Offer) -> Option<Served> {
+    Some(Served {
+        id: wire(&fai_core::object::Hash::from_bytes(*offer.id()?.as_bytes())),
         name: offer.name.clone(),
-    }
+    })
 }
 
 fn not_found(selector: &Selector) -> String {

@@ -202,7 +202,12 @@ impl<P: Copy + Eq + Key> Schedule<P> {
         let Some(link) = self.links.get(link.0).filter(|link| link.open) else {
             return Ok(batch);
         };
-        let mut room = link.rate.window().saturating_sub(link.bytes).min(BATCH_BYTES);
+        let window = link.rate.window();
+        if link.bytes > window / 2 || link.under_way.len() > MOST_RECORDS / 2 {
+            // It has enough to do: many answers are worth one question, however short they are.
+            return Ok(batch);
+        }
+        let mut room = (window - link.bytes).min(BATCH_BYTES);
         let mut count = MOST_RECORDS.saturating_sub(link.under_way.len()).min(MAX_BATCH);
         let mut fits = room > 0 && count > 0;
         let mut take = |want: Want| {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use fai_core::Repository;
 use fai_core::object::{CommitId, Time};
 use fai_core::repo::{Event, FsckOptions, InitOptions, Progress, RefMove, RepositoryId, Silent};
-use fai_network::fetch::{FetchReport, Remote, fetch};
+use fai_network::fetch::{FetchReport, Remote, Transfer};
 use fai_network::wire::message::Selector;
 use fai_network::{Error, Identity, Multiaddr, Node, NodeOptions};
 
@@ -87,7 +87,14 @@ impl Asker {
         let runtime = tokio::runtime::Handle::current();
         let work = move || {
             let wants: Vec<CommitId> = refs.iter().map(|(_, commit)| *commit).collect();
-            let (quarantine, report) = fetch(&runtime, &node, &repository, remotes, &wants, &*told)?;
+            let transfer = Transfer {
+                runtime: &runtime,
+                node: &node,
+                repository: &repository,
+                remotes,
+                progress: &*told,
+            };
+            let (quarantine, report) = transfer.commits(&wants)?;
             let known: BTreeMap<String, CommitId> = repository.refs()?.into_iter().collect();
             let moves = refs.into_iter().map(|(name, commit)| RefMove {
                 before: known.get(&name).copied(),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fai_core::object::{Kind, Time};
-use fai_core::repo::RepositoryId;
 use fai_network::serve::{Happening, Offer, Permission, serve};
 use fai_network::wire::message::{Reason, Reply, Request, Selector};
 use fai_network::wire::{MAX_MESSAGE, frame};
@@ -45,7 +44,6 @@ impl Server {
         let asker = Asker::with_first().await;
         let (node, incoming, address) = listening().await;
         let offer = Offer {
-            id: RepositoryId::from_bytes(ID),
             name: "model".into(),
             repository: Arc::clone(&asker.repository),
             permit: Arc::new(permit),
