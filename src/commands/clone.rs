@@ -64,12 +64,12 @@ impl Args {
             repository: fai_network::source::by_id(&remote.id),
         };
         let report = self.fetch(context, &peers, &repository, remote, &origin)?;
+        done(context, &report, "Downloaded", OVER_THE_WIRE)?;
         let absent = repository.absent_paths()?.len();
         if absent > 0 {
             let line = format!("{absent} files are not here (fai checkout PATH brings them)");
             context.out.say(Symbol::Item, line)?;
         }
-        done(context, &report, "Downloaded", OVER_THE_WIRE)?;
         let own = [
             ("directory", json!(repository.directory())),
             ("repository", id.to_string().into()),
