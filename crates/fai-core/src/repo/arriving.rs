@@ -93,9 +93,13 @@ impl Arriving {
     }
 
     /// A chunk came, and its hash was checked. Returns memory that can be used again.
-    pub fn came(&mut self, hash: Hash, bytes: Vec<u8>) -> Option<Vec<u8>> {
-        if !self.needed.contains_key(&hash) {
+    pub fn came(&mut self, hash: Hash, mut bytes: Vec<u8>) -> Option<Vec<u8>> {
+        let Some(places) = self.needed.get(&hash) else {
             return Some(bytes);
+        };
+        if *places > 1 || !self.next.contains_key(&hash) {
+            // It may wait: a short chunk in a long one's memory would take more than is counted.
+            bytes.shrink_to_fit();
         }
         if !self.next.contains_key(&hash) && self.waiting + bytes.len() > ROOM {
             self.make_room();
@@ -253,6 +257,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_waits_holds_no_more_than_it_is_long() {
+        let (id, file) = manifest(&[1, 2, 3, 4, 4]);
+        let mut arriving = Arriving::default();
+        arriving.expect(id, file);
+        for n in [4, 3, 2] {
+            let mut roomy = Vec::with_capacity(1 << 20);
+            roomy.extend_from_slice(&chunk(n));
+            arriving.came(Kind::Chunk.hash(&chunk(n)), roomy);
+        }
+        let held: usize = arriving.early.values().map(Vec::capacity).sum();
+        assert!(held < 1000 && arriving.early.len() == 3, "{held}");
     }
 
     #[test]

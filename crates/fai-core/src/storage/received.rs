@@ -69,6 +69,11 @@ impl Checker {
         })
     }
 
+    /// The raw bytes of the record checked last.
+    pub fn raw(&self) -> &[u8] {
+        &self.raw
+    }
+
     /// The raw bytes of the record checked last, for `instead`, which is used for the next one.
     pub fn take_raw(&mut self, instead: Vec<u8>) -> Vec<u8> {
         std::mem::replace(&mut self.raw, instead)

@@ -46,13 +46,13 @@ impl Contents {
         }
     }
 
-    /// A record came: its bytes are those that `checker` has just checked. A chunk's are hashed; an object's are given
-    /// back, for they lead on.
+    /// A record came: its bytes are those that `checker` has just checked. A chunk's are hashed; of an object's, which lead
+    /// on, a copy is given back: they are short, and the memory is a chunk's.
     pub fn take(&self, kind: Kind, hash: Hash, checker: &mut Checker) -> Vec<u8> {
-        let bytes = checker.take_raw(self.free.try_recv().unwrap_or_default());
         if kind != Kind::Chunk {
-            return bytes;
+            return checker.raw().to_vec();
         }
+        let bytes = checker.take_raw(self.free.try_recv().unwrap_or_default());
         let _ = self.told.send(Told::Chunk(hash, bytes));
         Vec::new()
     }
