@@ -128,6 +128,161 @@ impl Content {
     }
 }
 
+/// What became of the chunk before, by training or conversion.
+#[derive(Clone, Copy)]
+pub enum Change {
+    /// bf16 weights, moved by half a percent of their deviation: a full fine-tune.
+    Bf16Tuned,
+    /// bf16 weights, moved by a twentieth of a percent: a few steps at a small rate.
+    Bf16Touched,
+    F16Tuned,
+    F32Tuned,
+    F32Touched,
+    /// Second moments of Adam, a few steps later: most decayed, some gained.
+    Moments,
+    F64Tuned,
+    Int8Tuned,
+    Fp8Tuned,
+    /// The bf16 weights of before, as f32.
+    Widened,
+    /// The f32 weights of before, as bf16.
+    Narrowed,
+    /// Opaque bytes, one in twenty changed.
+    Patched,
+    /// bf16 weights of another model.
+    Unrelated,
+}
+
+impl Change {
+    pub const ALL: [Change; 13] = [
+        Change::Bf16Tuned,
+        Change::Bf16Touched,
+        Change::F16Tuned,
+        Change::F32Tuned,
+        Change::F32Touched,
+        Change::Moments,
+        Change::F64Tuned,
+        Change::Int8Tuned,
+        Change::Fp8Tuned,
+        Change::Widened,
+        Change::Narrowed,
+        Change::Patched,
+        Change::Unrelated,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Change::Bf16Tuned => "bf16 tuned",
+            Change::Bf16Touched => "bf16 touched",
+            Change::F16Tuned => "f16 tuned",
+            Change::F32Tuned => "f32 tuned",
+            Change::F32Touched => "f32 touched",
+            Change::Moments => "f32 moments",
+            Change::F64Tuned => "f64 tuned",
+            Change::Int8Tuned => "int8 tuned",
+            Change::Fp8Tuned => "fp8 tuned",
+            Change::Widened => "f32 of bf16",
+            Change::Narrowed => "bf16 of f32",
+            Change::Patched => "opaque patched",
+            Change::Unrelated => "bf16 unrelated",
+        }
+    }
+
+    /// Elements of the base and of the chunk.
+    pub fn elements(self) -> (Element, Element) {
+        let both = |element| (element, element);
+        match self {
+            Change::Bf16Tuned | Change::Bf16Touched | Change::Unrelated => both(Element::Bf16),
+            Change::F16Tuned => both(Element::F16),
+            Change::F32Tuned | Change::F32Touched | Change::Moments => both(Element::F32),
+            Change::F64Tuned => both(Element::F64),
+            Change::Int8Tuned | Change::Fp8Tuned => both(Element::Byte),
+            Change::Widened => (Element::Bf16, Element::F32),
+            Change::Narrowed => (Element::F32, Element::Bf16),
+            Change::Patched => both(Element::Opaque),
+        }
+    }
+
+    /// A base and what became of it, each at most `CHUNK` long and with the same number of elements.
+    pub fn generate(self, seed: u64) -> (Vec<u8>, Vec<u8>) {
+        let mut random = Random::new(seed);
+        let (base, chunk) = self.elements();
+        let count = CHUNK / base.width().max(chunk.width());
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        let short = |value: f64| (value as f32).to_bits().wrapping_add(0x8000) >> 16;
+        for _ in 0..count {
+            let weight = random.normal() * DEVIATION;
+            let tuned = weight + random.normal() * DEVIATION * 0.005;
+            let touched = weight + random.normal() * DEVIATION * 0.0005;
+            match self {
+                Change::Bf16Tuned | Change::Bf16Touched | Change::Unrelated => {
+                    let moved = match self {
+                        Change::Bf16Tuned => tuned,
+                        Change::Bf16Touched => touched,
+                        _ => random.normal() * DEVIATION,
+                    };
+                    before.extend((short(weight) as u16).to_le_bytes());
+                    after.extend((short(moved) as u16).to_le_bytes());
+                }
+                Change::F16Tuned => {
+                    before.extend((narrow(weight as f32, 112, 13) as u16).to_le_bytes());
+                    after.extend((narrow(tuned as f32, 112, 13) as u16).to_le_bytes());
+                }
+                Change::F32Tuned | Change::F32Touched => {
+                    let moved = if matches!(self, Change::F32Tuned) {
+                        tuned
+                    } else {
+                        touched
+                    };
+                    before.extend((weight as f32).to_le_bytes());
+                    after.extend((moved as f32).to_le_bytes());
+                }
+                Change::Moments => {
+                    let moment = weight * weight * 1e-6;
+                    let gained = if random.bits() % 8 == 0 {
+                        moment * random.unit() * 0.01
+                    } else {
+                        0.0
+                    };
+                    before.extend((moment as f32).to_le_bytes());
+                    after.extend(((moment * 0.98 + gained) as f32).to_le_bytes());
+                }
+                Change::F64Tuned => {
+                    before.extend(weight.to_le_bytes());
+                    after.extend(tuned.to_le_bytes());
+                }
+                Change::Int8Tuned => {
+                    let quantise = |value: f64| (value * 1600.0).round().clamp(-127.0, 127.0) as i8 as u8;
+                    before.push(quantise(weight));
+                    after.push(quantise(tuned));
+                }
+                Change::Fp8Tuned => {
+                    before.push(narrow((weight * 3200.0) as f32, 120, 20) as u8);
+                    after.push(narrow((tuned * 3200.0) as f32, 120, 20) as u8);
+                }
+                Change::Widened => {
+                    before.extend((short(weight) as u16).to_le_bytes());
+                    after.extend((short(weight) << 16).to_le_bytes());
+                }
+                Change::Narrowed => {
+                    before.extend((weight as f32).to_le_bytes());
+                    after.extend((short(f64::from(weight as f32)) as u16).to_le_bytes());
+                }
+                Change::Patched => {
+                    let byte = random.bits() as u8;
+                    before.push(byte);
+                    after.push(if random.bits() % 20 == 0 {
+                        random.bits() as u8
+                    } else {
+                        byte
+                    });
+                }
+            }
+        }
+        (before, after)
+    }
+}
+
 fn weight(random: &mut Random) -> f32 {
     (random.normal() * DEVIATION) as f32
 }

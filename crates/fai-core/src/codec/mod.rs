@@ -117,28 +117,38 @@ impl Encoder {
         self.append(raw, element, out)
     }
 
-    /// Encodes `raw` as distances to `base` where that is smaller, else as [`Encoder::encode`] does. `out` is cleared
-    /// first; the payload is never longer than `raw`.
+    /// Encodes `raw` as distances from the elements of `base` where that is smaller, else as [`Encoder::encode`] does.
+    /// `out` is cleared first; the payload is never longer than `raw`.
     ///
-    /// Elements that the base does not reach stand alone. A base that cannot be used costs nothing but time.
+    /// A sample decides whether the base is of use. If it is, the chunk is encoded against it; by itself as well, if
+    /// not much less came of that than a sample of the chunk promises for it alone, and the smaller result is kept.
+    /// Elements that the base does not reach stand alone inside the payload.
     pub fn encode_against(&mut self, raw: &[u8], element: Element, base: Base<'_>, out: &mut Vec<u8>) -> Codec {
-        let standalone = self.encode(raw, element, out);
-        if standalone == Codec::Constant {
-            return standalone;
+        out.clear();
+        out.reserve(raw.len() + ROOM);
+        if constant::encode(raw, element, out) {
+            return Codec::Constant;
         }
-        let mut other = std::mem::take(&mut self.other);
-        other.clear();
-        let covered = delta::encode(&mut self.squeeze, &mut self.delta, raw, element, base, &mut other);
-        if let Some(tail) = raw.get(covered..).filter(|tail| !tail.is_empty() && covered > 0) {
-            let code = other.len();
-            other.push(0);
-            let codec = self.append(tail, element, &mut other);
-            if let Some(code) = other.get_mut(code) {
+        let Some(outcome) = delta::encode(&mut self.squeeze, &mut self.delta, raw, element, base, out) else {
+            return self.encode(raw, element, out);
+        };
+        if let Some(tail) = raw.get(outcome.covered..).filter(|tail| !tail.is_empty()) {
+            let code = out.len();
+            out.push(0);
+            let codec = self.append(tail, element, out);
+            if let Some(code) = out.get_mut(code) {
                 *code = codec as u8;
             }
         }
-        let better = covered > 0 && other.len() < out.len();
-        if better {
+        // Of weights a sample tells nearly all; of other data less.
+        let share = if element.is_float() { 0.8 } else { 0.3 };
+        if (out.len() as f64) < (share * outcome.alone).min(raw.len() as f64) {
+            return Codec::Delta;
+        }
+        let mut other = std::mem::take(&mut self.other);
+        let standalone = self.encode(raw, element, &mut other);
+        let better = out.len() < other.len();
+        if !better {
             std::mem::swap(out, &mut other);
         }
         self.other = other;

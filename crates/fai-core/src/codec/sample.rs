@@ -9,19 +9,16 @@ pub(super) fn middle(bytes: &[u8]) -> &[u8] {
     bytes.get(start..bytes.len().min(start + SAMPLE)).unwrap_or(bytes)
 }
 
-/// Order-0 entropy in bits a byte, 0 to 8, over at most `2 * SAMPLE` bytes spread evenly: what a Huffman coder
-/// can reach, before its tables.
-pub(super) fn entropy(bytes: &[u8]) -> f64 {
+/// How often each byte occurs in at most `2 * SAMPLE` bytes spread evenly.
+pub(super) fn counts(bytes: &[u8]) -> [u32; 256] {
     // Runs of 64 neighbours keep the cache happy; their starts cover the whole plane.
     const RUN: usize = 64;
     let runs = (2 * SAMPLE / RUN).min(bytes.len().div_ceil(RUN)).max(1);
     let step = (bytes.len() / runs).max(RUN);
     // Neighbours are often equal: with one table, each would wait for the count of the one before to be stored.
     let mut tables = [[0u32; 256]; 4];
-    let mut total = 0;
     for run in bytes.chunks(step) {
         let run = run.get(..RUN).unwrap_or(run);
-        total += run.len();
         let (quads, rest) = run.as_chunks::<4>();
         let mut count = |table: usize, byte: u8| {
             if let Some(count) = tables
@@ -39,14 +36,19 @@ pub(super) fn entropy(bytes: &[u8]) -> f64 {
         }
         rest.iter().for_each(|&byte| count(0, byte));
     }
-    let total = total.max(1) as f64;
-    let [a, b, c, d] = &tables;
-    let counts = a
-        .iter()
-        .zip(b)
-        .zip(c)
-        .zip(d)
-        .map(|(((a, b), c), d)| f64::from(a + b + c + d));
+    let [mut sums, b, c, d] = tables;
+    for (((a, b), c), d) in sums.iter_mut().zip(b).zip(c).zip(d) {
+        *a += b + c + d;
+    }
+    sums
+}
+
+/// Order-0 entropy in bits a byte, 0 to 8, over at most `2 * SAMPLE` bytes spread evenly: what a Huffman coder
+/// can reach, before its tables.
+pub(super) fn entropy(bytes: &[u8]) -> f64 {
+    let counts = counts(bytes);
+    let total = f64::from(counts.iter().sum::<u32>().max(1));
+    let counts = counts.iter().map(|&n| f64::from(n));
     let bits: f64 = counts.filter(|&n| n > 0.0).map(|n| n * (total / n).log2()).sum();
     bits / total
 }

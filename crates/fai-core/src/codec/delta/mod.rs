@@ -1,39 +1,64 @@
-//! `delta`: a chunk as its distances to the elements of another chunk.
+//! `delta`: a chunk as the distances of its elements from those of another chunk.
 //!
 //! The payload is specified in `docs/format.md`, "delta". Finding a base, and loading it, is not here.
 
 mod cast;
+mod guess;
 mod order;
+mod pack;
 mod planes;
 mod word;
 
-use self::order::{exponent, gather, groups, scatter};
-use self::word::Word;
+use self::guess::{Guess, guess};
+use self::order::{Groups, Key};
 use super::planes::Scratch as Planes;
 use super::transpose::{join, split};
 use super::zstd::{Expand, Squeeze};
-use super::{Base, CodecError};
+use super::{Base, CodecError, sample};
 use crate::tensor::Element;
 
-/// Elements that a segment has at the least, where there are more.
-const SEGMENT: usize = 16 << 10;
+/// Elements that a segment of sorted distances has at the least, where there are more: bytes have many keys, and
+/// little to tell apart for each.
+const fn sorted_segment(element: Element) -> usize {
+    match element.width() {
+        1 => 64 << 10,
+        _ => 8 << 10,
+    }
+}
+
+/// Elements that a segment of distances in the chunk's own order has at the most.
+const PLAIN_SEGMENT: usize = 128 << 10;
 
 /// Bytes before the segments.
-const HEAD: usize = 12;
+const HEAD: usize = 18;
+
+const PLAIN: u8 = 0;
+const SORTED: u8 = 1;
 
 /// Memory for one chunk.
 #[derive(Default)]
 pub(super) struct Scratch {
-    cast: Vec<u8>,
+    narrow: Vec<u8>,
+    expected: Vec<u8>,
+    distances: Vec<u8>,
     sorted: Vec<u8>,
     planes: Planes,
+    room: planes::Room,
+}
+
+/// What came of encoding.
+pub(super) struct Outcome {
+    /// How many bytes of the chunk, from its start, the delta holds.
+    pub covered: usize,
+    /// What the whole chunk is expected to take by itself, in bytes.
+    pub alone: f64,
 }
 
 fn damaged(reason: &'static str) -> CodecError {
     CodecError::Damaged { codec: "delta", reason }
 }
 
-/// Sorted distances are integers: their planes are not rotated.
+/// Distances are integers: their planes are not rotated.
 const fn integer(element: Element) -> Element {
     match element.width() {
         1 => Element::Byte,
@@ -43,60 +68,10 @@ const fn integer(element: Element) -> Element {
     }
 }
 
-/// Appends distances from as much of `base` as `raw` has elements for, and returns how many bytes of `raw` they
-/// cover; 0 when the base is of no use.
-pub(super) fn encode(
-    squeeze: &mut Squeeze,
-    scratch: &mut Scratch,
-    raw: &[u8],
-    element: Element,
-    base: Base<'_>,
-    out: &mut Vec<u8>,
-) -> usize {
-    if !cast::possible(base.element, element) {
-        return 0;
-    }
-    let skipped = (base.first as usize).saturating_mul(base.element.width());
-    let base_bytes = base.bytes.get(skipped..).unwrap_or_default();
-    let count = (base_bytes.len() / base.element.width()).min(raw.len() / element.width());
-    if count == 0 {
-        return 0;
-    }
-    let base_bytes = base_bytes.get(..count * base.element.width()).unwrap_or_default();
-    let body = raw.get(..count * element.width()).unwrap_or_default();
-    cast::cast(base_bytes, base.element, element, &mut scratch.cast);
-    scratch.sorted.resize(body.len(), 0);
-    let segments = match element.width() {
-        1 => sort::<u8>(scratch, body, element),
-        2 => sort::<u16>(scratch, body, element),
-        4 => sort::<u32>(scratch, body, element),
-        _ => sort::<u64>(scratch, body, element),
-    };
-
-    let width = element.width();
-    out.push(element as u8);
-    out.push(base.element as u8);
-    out.extend_from_slice(&(segments.len() as u16).to_le_bytes());
-    out.extend_from_slice(&base.first.to_le_bytes());
-    out.extend_from_slice(&(count as u32).to_le_bytes());
-    let heads = out.len();
-    out.resize(heads + segments.len() * (4 + 5 * width), 0);
-    let mut planes = scratch.planes.planes(width, count);
-    split(&scratch.sorted, &mut planes, integer(element));
-    let (mut at, mut head) = (0, heads);
-    for segment in segments {
-        write(out, head, &(segment as u32).to_le_bytes());
-        head += 4;
-        for plane in planes.iter().take(width) {
-            let start = out.len();
-            let mode = planes::encode(squeeze, plane.get(at..at + segment).unwrap_or_default(), out);
-            let [a, b, c, d] = ((out.len() - start) as u32).to_le_bytes();
-            write(out, head, &[mode, a, b, c, d]);
-            head += 5;
-        }
-        at += segment;
-    }
-    body.len()
+/// At least `len` bytes holding anything, never shrunk, so that only the first chunk pays for the zeros.
+fn room(bytes: &mut Vec<u8>, len: usize) -> &mut [u8] {
+    bytes.resize(len.max(bytes.len()), 0);
+    bytes.get_mut(..len).unwrap_or_default()
 }
 
 fn write(out: &mut [u8], at: usize, bytes: &[u8]) {
@@ -105,30 +80,173 @@ fn write(out: &mut [u8], at: usize, bytes: &[u8]) {
     }
 }
 
-/// Fills `sorted` and returns the lengths of the segments.
-fn sort<W: Word>(scratch: &mut Scratch, body: &[u8], element: Element) -> Vec<usize> {
-    let (raw, base, sorted) = (W::all(body), W::all(&scratch.cast), W::all_mut(&mut scratch.sorted));
-    let Some(field) = exponent(element) else {
-        for ((raw, base), place) in raw.iter().zip(base).zip(sorted) {
-            *place = W::from_bytes(*raw).distance(W::from_bytes(*base)).into_bytes();
-        }
-        return vec![raw.len()];
+/// Appends the distances of as many elements as `base` reaches. Nothing when the base is of no use, as far as a sample
+/// can tell.
+pub(super) fn encode(
+    squeeze: &mut Squeeze,
+    scratch: &mut Scratch,
+    raw: &[u8],
+    element: Element,
+    base: Base<'_>,
+    out: &mut Vec<u8>,
+) -> Option<Outcome> {
+    if !cast::possible(base.element, element) {
+        return None;
+    }
+    let base_width = base.element.width();
+    let base_bytes = base.bytes.get((base.first as usize).checked_mul(base_width)?..)?;
+    let count = (base_bytes.len() / base_width).min(raw.len() / element.width());
+    if count == 0 {
+        return None;
+    }
+    let base_bytes = base_bytes.get(..count * base_width)?;
+    let body = raw.get(..count * element.width())?;
+
+    // An f32 chunk made from bf16 is one of bf16, with half the work.
+    let narrowed = element == Element::F32 && cast::narrow(body, &mut scratch.narrow);
+    let (body, kind) = match narrowed {
+        true => (&*scratch.narrow, Element::Bf16),
+        false => (body, element),
     };
-    let groups = groups::<W>(base, field);
-    scatter::<W>(raw, base, field, &groups, sorted);
+    let Guess {
+        scale,
+        sorted,
+        bits,
+        alone,
+    } = guess(body, kind, base_bytes, base.element);
+    let alone = match kind.is_float() {
+        true => alone,
+        // Weights hold no sequences that recur; other data may be made of them.
+        false => {
+            let width = element.width() as f64;
+            alone.min(8.0 * width * squeeze.trial(sample::middle(body), alone / width))
+        }
+    };
+    if bits > 0.97 * alone {
+        return None;
+    }
+
+    let expected = cast::expected(base_bytes, base.element, kind, scale, &mut scratch.expected);
+    let distances = room(&mut scratch.distances, body.len());
+    word::distances(body, expected, kind, distances);
+    let (segments, distances) = match Key::of(kind).filter(|_| sorted) {
+        Some(key) => {
+            let groups = Groups::of(expected, kind, key);
+            let room = room(&mut scratch.sorted, body.len());
+            order::sort(distances, expected, kind, key, &groups, room);
+            (sorted_segments(groups.lengths(), sorted_segment(kind)), &*room)
+        }
+        None => (plain_segments(count), &*distances),
+    };
+
+    let width = kind.width();
+    let order = if sorted { SORTED } else { PLAIN };
+    out.extend_from_slice(&[element as u8, base.element as u8, kind as u8, order]);
+    out.extend_from_slice(&base.first.to_le_bytes());
+    out.extend_from_slice(&(count as u32).to_le_bytes());
+    out.extend_from_slice(&scale.to_le_bytes());
+    out.extend_from_slice(&(segments.len() as u16).to_le_bytes());
+    let mut head = out.len();
+    out.resize(head + segments.len() * (4 + 5 * width), 0);
+    let mut planes = scratch.planes.planes(width, count);
+    split(distances, &mut planes, integer(kind));
+    let mut at = 0;
+    for segment in segments {
+        write(out, head, &(segment as u32).to_le_bytes());
+        head += 4;
+        for plane in planes.iter().take(width) {
+            let start = out.len();
+            let piece = plane.get(at..at + segment).unwrap_or_default();
+            let mode = planes::encode(squeeze, &mut scratch.room, piece, !sorted, out);
+            let [a, b, c, d] = ((out.len() - start) as u32).to_le_bytes();
+            write(out, head, &[mode, a, b, c, d]);
+            head += 5;
+        }
+        at += segment;
+    }
+    Some(Outcome {
+        covered: count * element.width(),
+        alone: alone * raw.len() as f64 / 8.0 / element.width() as f64,
+    })
+}
+
+/// Neighbouring groups together, until there are enough elements for a code of their own.
+fn sorted_segments(groups: impl Iterator<Item = usize>, least: usize) -> Vec<usize> {
     let (mut segments, mut open) = (Vec::new(), 0);
     for group in groups {
-        open += group as usize;
-        if open >= SEGMENT {
+        open += group;
+        if open >= least {
             segments.push(open);
             open = 0;
         }
     }
     match segments.last_mut() {
-        Some(last) if open < SEGMENT => *last += open,
-        _ => segments.push(open),
+        Some(last) => *last += open,
+        None => segments.push(open),
     }
     segments
+}
+
+/// Equal pieces of a chunk of `count` elements.
+fn plain_segments(count: usize) -> Vec<usize> {
+    let pieces = count.div_ceil(PLAIN_SEGMENT);
+    (0..pieces)
+        .map(|piece| (piece + 1) * count / pieces - piece * count / pieces)
+        .collect()
+}
+
+/// What stands before the planes.
+struct Head {
+    element: Element,
+    base: Element,
+    kind: Element,
+    sorted: bool,
+    first: usize,
+    count: usize,
+    scale: u32,
+    segments: usize,
+}
+
+impl Head {
+    /// Reads it from the start of `payload`, and returns what follows.
+    fn read(payload: &[u8]) -> Result<(Self, &[u8]), CodecError> {
+        let (head, rest) = payload
+            .split_first_chunk::<HEAD>()
+            .ok_or_else(|| damaged("it ends too early"))?;
+        let (codes, numbers) = head.split_at(4);
+        let element = |at: usize| {
+            let code = codes.get(at).copied().unwrap_or(u8::MAX);
+            Element::from_code(code).ok_or_else(|| damaged("unknown element"))
+        };
+        let number = |at: usize| {
+            let bytes = numbers.get(at..).and_then(|bytes| bytes.first_chunk());
+            u32::from_le_bytes(bytes.copied().unwrap_or_default())
+        };
+        let segments = numbers.last_chunk().copied().unwrap_or_default();
+        let this = Self {
+            element: element(0)?,
+            base: element(1)?,
+            kind: element(2)?,
+            sorted: match codes.last() {
+                Some(&PLAIN) => false,
+                Some(&SORTED) => true,
+                _ => return Err(damaged("unknown order")),
+            },
+            first: number(0) as usize,
+            count: number(4) as usize,
+            scale: number(8),
+            segments: usize::from(u16::from_le_bytes(segments)),
+        };
+        let narrowed = this.element == Element::F32 && this.kind == Element::Bf16;
+        if !cast::possible(this.base, this.kind) || !(narrowed || this.kind == this.element) {
+            return Err(damaged("elements that do not go together"));
+        }
+        let scalable = this.kind == Element::F32 && this.base == Element::F32 && f32::from_bits(this.scale).is_normal();
+        if this.scale != cast::UNSCALED && !scalable {
+            return Err(damaged("a scale that cannot be"));
+        }
+        Ok((this, rest))
+    }
 }
 
 /// Fills the start of `out` and returns how many bytes, and the rest of the payload.
@@ -139,76 +257,89 @@ pub(super) fn decode<'p>(
     base: &[u8],
     out: &mut [u8],
 ) -> Result<(usize, &'p [u8]), CodecError> {
-    let short = || damaged("it ends too early");
-    let (head, rest) = payload.split_first_chunk::<HEAD>().ok_or_else(short)?;
-    let [element, base_element, s0, s1, f0, f1, f2, f3, c0, c1, c2, c3] = *head;
-    let known = |code| Element::from_code(code).ok_or_else(|| damaged("unknown element"));
-    let (element, base_element) = (known(element)?, known(base_element)?);
-    if !cast::possible(base_element, element) {
-        return Err(damaged("elements that do not go together"));
+    let (head, rest) = Head::read(payload)?;
+    let (kind, count) = (head.kind, head.count);
+    if count == 0 || count > out.len() / head.element.width() {
+        return Err(damaged("another number of elements than the chunk has"));
     }
-    let (width, base_width) = (element.width(), base_element.width());
-    let (segments, first, count) = (
-        usize::from(u16::from_le_bytes([s0, s1])),
-        u32::from_le_bytes([f0, f1, f2, f3]) as usize,
-        u32::from_le_bytes([c0, c1, c2, c3]) as usize,
-    );
-    if count == 0 || count > out.len() / width {
-        return Err(damaged("more elements than the chunk has"));
-    }
-    let range = first
-        .checked_mul(base_width)
-        .and_then(|start| Some(start..start.checked_add(count * base_width)?));
-    let base = range
-        .and_then(|range| base.get(range))
+    let start = head.first.checked_mul(head.base.width());
+    let base = start
+        .and_then(|start| base.get(start..)?.get(..count.checked_mul(head.base.width())?))
         .ok_or_else(|| damaged("its base is too short"))?;
-    let (mut heads, mut data) = rest.split_at_checked(segments * (4 + 5 * width)).ok_or_else(short)?;
 
-    let mut planes = scratch.planes.planes(width, count);
+    let mut planes = scratch.planes.planes(kind.width(), count);
+    let rest = fill(expand, &mut scratch.room, &head, rest, &mut planes)?;
+    let planes = planes.map(|plane| &*plane);
+
+    let body = out.get_mut(..count * head.element.width()).unwrap_or_default();
+    let expected = cast::expected(base, head.base, kind, head.scale, &mut scratch.expected);
+    if kind == head.element {
+        join_and_advance(&planes, expected, &head, &mut scratch.sorted, body)?;
+    } else {
+        let narrow = room(&mut scratch.narrow, count * kind.width());
+        join_and_advance(&planes, expected, &head, &mut scratch.sorted, narrow)?;
+        cast::widen(narrow, body);
+    }
+    Ok((count * head.element.width(), rest))
+}
+
+/// Makes elements from the planes of their distances.
+fn join_and_advance(
+    planes: &[&[u8]; 8],
+    expected: &[u8],
+    head: &Head,
+    sorted: &mut Vec<u8>,
+    out: &mut [u8],
+) -> Result<(), CodecError> {
+    let kind = head.kind;
+    match Key::of(kind).filter(|_| head.sorted) {
+        Some(key) => {
+            let sorted = room(sorted, out.len());
+            join(planes, sorted, integer(kind));
+            let groups = Groups::of(expected, kind, key);
+            order::unsort(sorted, expected, kind, key, &groups, out);
+        }
+        None if head.sorted => return Err(damaged("an order of elements that have none")),
+        None => join(planes, out, integer(kind)),
+    }
+    word::advance(expected, kind, out);
+    Ok(())
+}
+
+/// Fills the planes from the segments and returns what follows these.
+fn fill<'p>(
+    expand: &mut Expand,
+    room: &mut planes::Room,
+    head: &Head,
+    payload: &'p [u8],
+    planes: &mut [&mut [u8]; 8],
+) -> Result<&'p [u8], CodecError> {
+    let short = || damaged("it ends too early");
+    let width = head.kind.width();
+    let (mut heads, mut data) = payload
+        .split_at_checked(head.segments * (4 + 5 * width))
+        .ok_or_else(short)?;
     let mut at = 0usize;
-    for _ in 0..segments {
+    for _ in 0..head.segments {
         let (len, later) = heads.split_first_chunk::<4>().ok_or_else(short)?;
         heads = later;
-        let len = u32::from_le_bytes(*len) as usize;
+        let end = at.saturating_add(u32::from_le_bytes(*len) as usize);
         for plane in planes.iter_mut().take(width) {
-            let (head, later) = heads.split_first_chunk::<5>().ok_or_else(short)?;
-            let [mode, stored @ ..] = *head;
+            let (entry, later) = heads.split_first_chunk::<5>().ok_or_else(short)?;
+            let [mode, stored @ ..] = *entry;
             let (stored, following) = data
                 .split_at_checked(u32::from_le_bytes(stored) as usize)
                 .ok_or_else(short)?;
-            let piece = at
-                .checked_add(len)
-                .and_then(|end| plane.get_mut(at..end))
+            let piece = plane
+                .get_mut(at..end)
                 .ok_or_else(|| damaged("segments longer than the elements"))?;
-            planes::decode(expand, mode, stored, piece)?;
+            planes::decode(expand, room, mode, stored, piece)?;
             (heads, data) = (later, following);
         }
-        at += len;
+        at = end;
     }
-    if at != count {
+    if at != head.count {
         return Err(damaged("segments shorter than the elements"));
     }
-    scratch.sorted.resize(count * width, 0);
-    join(&planes.map(|plane| &*plane), &mut scratch.sorted, integer(element));
-    cast::cast(base, base_element, element, &mut scratch.cast);
-    let body = out.get_mut(..count * width).unwrap_or_default();
-    match width {
-        1 => unsort::<u8>(scratch, body, element),
-        2 => unsort::<u16>(scratch, body, element),
-        4 => unsort::<u32>(scratch, body, element),
-        _ => unsort::<u64>(scratch, body, element),
-    }
-    Ok((count * width, data))
-}
-
-fn unsort<W: Word>(scratch: &Scratch, body: &mut [u8], element: Element) {
-    let (raw, base, sorted) = (W::all_mut(body), W::all(&scratch.cast), W::all(&scratch.sorted));
-    match exponent(element) {
-        Some(field) => gather::<W>(sorted, base, field, &groups::<W>(base, field), raw),
-        None => {
-            for ((raw, base), distance) in raw.iter_mut().zip(base).zip(sorted) {
-                *raw = W::from_bytes(*base).advance(W::from_bytes(*distance)).into_bytes();
-            }
-        }
-    }
+    Ok(data)
 }
