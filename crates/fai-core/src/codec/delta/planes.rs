@@ -5,7 +5,7 @@
 use super::super::zstd::{Expand, Squeeze};
 use super::super::{CodecError, sample};
 use super::damaged;
-use super::pack::{PADDING, pack, packed_len, restore, unpack};
+use super::pack::{DENSE, pack, packed_len, restore, unpack};
 
 const RAW: u8 = 0;
 const ZSTD: u8 = 1;
@@ -32,7 +32,13 @@ pub(super) fn encode(squeeze: &mut Squeeze, room: &mut Room, plane: &[u8], match
     let Some((_, mode, bits)) = best.filter(|(cost, ..)| *cost < 0.98 * costs.plain().min(8.0)) else {
         return simple(squeeze, plane, matches, out);
     };
-    pack(plane, bits, &mut room.packed, &mut room.rest);
+    pack(
+        plane,
+        bits,
+        costs.beyond(bits) > 1.0 / DENSE as f64,
+        &mut room.packed,
+        &mut room.rest,
+    );
     let head = out.len();
     out.extend_from_slice(&[0; 5]);
     let start = out.len();
@@ -105,6 +111,12 @@ impl Costs {
         huffman(self.entropy(0, 256), most / total.max(1.0))
     }
 
+    /// The share of values that need more than `bits`.
+    fn beyond(&self, bits: u32) -> f64 {
+        let total: f64 = self.values(0, 256).sum();
+        self.values((1usize << bits) - 1, 256).sum::<f64>() / total.max(1.0)
+    }
+
     /// Packed by `bits`, and Huffman codes of both parts.
     fn packed(&self, bits: u32) -> f64 {
         let most = (1usize << bits) - 1;
@@ -160,10 +172,10 @@ pub(super) fn decode(
     match stored.split_first() {
         None if beyond == 0 => Ok(()),
         Some((&rest_mode, stored)) if beyond > 0 => {
-            room.rest.resize((beyond + PADDING).max(room.rest.len()), 0);
+            room.rest.resize(beyond.max(room.rest.len()), 0);
             let rest = room.rest.get_mut(..beyond).unwrap_or_default();
             expand_simple(expand, rest_mode, stored, rest)?;
-            restore(plane, bits, &room.rest);
+            restore(plane, bits, rest);
             Ok(())
         }
         None => Err(short()),
