@@ -239,7 +239,7 @@ impl Change {
                 }
                 Change::Moments => {
                     let moment = weight * weight * 1e-6;
-                    let gained = if random.bits() % 8 == 0 {
+                    let gained = if random.bits().is_multiple_of(8) {
                         moment * random.unit() * 0.01
                     } else {
                         0.0
@@ -271,7 +271,7 @@ impl Change {
                 Change::Patched => {
                     let byte = random.bits() as u8;
                     before.push(byte);
-                    after.push(if random.bits() % 20 == 0 {
+                    after.push(if random.bits().is_multiple_of(20) {
                         random.bits() as u8
                     } else {
                         byte

@@ -337,6 +337,116 @@ mod tests {
         );
     }
 
+    /// Numbers like weights, and the same after a step of training, as f32.
+    fn trained(count: u32) -> (Vec<f32>, Vec<f32>) {
+        let weight = |i: u32| (f64::from(i) * 0.7).sin() * (f64::from(i) * 1.3).cos() * 0.02;
+        let step = |i: u32| (f64::from(i) * 2.9).sin() * 2e-5;
+        let as_f32 = |number: f64| number as f32;
+        (
+            (0..count).map(weight).map(as_f32).collect(),
+            (0..count).map(|i| weight(i) + step(i)).map(as_f32).collect(),
+        )
+    }
+
+    fn f32_bytes(numbers: &[f32]) -> Vec<u8> {
+        numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+    }
+
+    fn bf16_bytes(numbers: &[f32]) -> Vec<u8> {
+        let round = |number: &f32| (number.to_bits() + 0x7fff + (number.to_bits() >> 16 & 1)) >> 16;
+        let bytes = numbers.iter().map(|number| (round(number) as u16).to_le_bytes());
+        bytes.flatten().collect()
+    }
+
+    /// How the chunk is encoded against the base, and into how many bytes. It round-trips.
+    fn against(raw: &[u8], element: Element, bytes: &[u8], base: Element, first: u32) -> (Codec, usize) {
+        let (mut payload, mut back) = (Vec::new(), vec![0xaa; raw.len()]);
+        let against = Base {
+            bytes,
+            element: base,
+            first,
+        };
+        let codec = Encoder::new()
+            .unwrap()
+            .encode_against(raw, element, against, &mut payload);
+        let mut decoder = Decoder::new().unwrap();
+        match codec {
+            Codec::Delta => decoder.decode_against(&payload, bytes, &mut back).unwrap(),
+            _ => decoder.decode(codec, &payload, &mut back).unwrap(),
+        }
+        assert!(back == raw, "{element:?} against {base:?}");
+        (codec, payload.len())
+    }
+
+    #[test]
+    fn training_and_conversion_cost_little() {
+        use Element::{Bf16, F32};
+        let (old, new) = trained(100_000);
+        let decayed: Vec<f32> = old.iter().map(|number| number * 0.97).collect();
+        let (old_f32, old_bf16) = (f32_bytes(&old), bf16_bytes(&old));
+        let widened: Vec<u8> = old_bf16.chunks(2).flat_map(|b| [0, 0, b[0], b[1]]).collect();
+        for (name, raw, element, base, base_element, first, most) in [
+            ("bf16 tuned", &bf16_bytes(&new), Bf16, &old_bf16, Bf16, 0, 0.14),
+            ("f32 tuned", &f32_bytes(&new), F32, &old_f32, F32, 0, 0.56),
+            ("the same", &old_bf16, Bf16, &old_bf16, Bf16, 0, 0.001),
+            ("decayed", &f32_bytes(&decayed), F32, &old_f32, F32, 0, 0.001),
+            ("widened", &widened, F32, &old_bf16, Bf16, 0, 0.001),
+            (
+                "from the middle",
+                &widened[4 * 60_000..].to_vec(),
+                F32,
+                &old_bf16,
+                Bf16,
+                60_000,
+                0.001,
+            ),
+            ("narrowed", &old_bf16, Bf16, &old_f32, F32, 0, 0.001),
+            ("f32 of bf16", &old_f32, F32, &old_bf16, Bf16, 0, 0.60),
+        ] {
+            let (codec, len) = against(raw, element, base, base_element, first);
+            assert_eq!(codec, Codec::Delta, "{name}");
+            let share = len as f64 / raw.len() as f64;
+            assert!(share < most, "{name}: {share}");
+        }
+    }
+
+    #[test]
+    fn bases_of_no_use_cost_nothing() {
+        let (mut encoder, mut alone) = (Encoder::new().unwrap(), Vec::new());
+        let (old, _) = trained(50_000);
+        let (chunk, other) = (bf16_bytes(&old), bf16_bytes(&trained(100_000).0[50_000..]));
+        let standalone = encoder.encode(&chunk, Element::Bf16, &mut alone);
+        for (base, element, first) in [
+            (&other, Element::Bf16, 0),
+            (&random(100_000, 3), Element::Bf16, 0),
+            (&Vec::new(), Element::Bf16, 0),
+            (&vec![7], Element::Bf16, 0),
+            (&chunk, Element::F16, 0),
+            (&chunk, Element::Bf16, 50_000),
+            (&chunk, Element::Bf16, u32::MAX),
+        ] {
+            let result = against(&chunk, Element::Bf16, base, element, first);
+            assert_eq!(result, (standalone, alone.len()), "{element:?} {first} {}", base.len());
+        }
+        assert_eq!(
+            against(&[5; 1000], Element::Byte, &[5; 1000], Element::Byte, 0),
+            (Codec::Constant, 1)
+        );
+    }
+
+    #[test]
+    fn what_the_base_does_not_reach_stands_alone() {
+        let (old, _) = trained(100_000);
+        let (chunk, mut alone) = (bf16_bytes(&old), Vec::new());
+        Encoder::new().unwrap().encode(&chunk, Element::Bf16, &mut alone);
+        let (codec, len) = against(&chunk, Element::Bf16, &chunk[..120_001], Element::Bf16, 0);
+        assert_eq!(codec, Codec::Delta);
+        assert!(
+            (len as f64) < 0.45 * alone.len() as f64,
+            "{len}: the last 40 percent are encoded, not copied"
+        );
+    }
+
     #[test]
     fn damaged_payloads_are_errors_or_other_bytes_but_never_more() {
         let (mut encoder, mut decoder) = (Encoder::new().unwrap(), Decoder::new().unwrap());

@@ -10,6 +10,9 @@ const GROUP: usize = 8;
 /// Of how many bytes one goes on elsewhere when that is to be expected of most groups.
 pub(super) const DENSE: usize = 24;
 
+/// Bytes that [`restore`] may read beyond those that it needs.
+pub(super) const PADDING: usize = GROUP;
+
 const ONES: u64 = 0x0101_0101_0101_0101;
 
 /// The highest value of every byte of a group.
@@ -29,7 +32,7 @@ fn high(group: u64, most: u8) -> u64 {
 #[inline(always)]
 fn clip(group: u64, most: u8) -> u64 {
     let all = (high(group, most) >> 7) * 0xff;
-    (group & !all) | (ONES * u64::from(most) & all)
+    (group & !all) | ((ONES * u64::from(most)) & all)
 }
 
 /// Packs `plane` by `bits`, 1, 2 or 4, and appends to `rest` what the highest value does not say. Both are cleared
@@ -69,39 +72,57 @@ fn pack_groups<const SIZE: usize>(
 ) {
     // Written without looking where the end is, and cut there later. What is in the room does not matter.
     packed.resize(plane.len().div_ceil(GROUP) * SIZE, 0);
-    rest.resize((plane.len() + GROUP).max(rest.len()), 0);
+    rest.resize((plane.len() + 2 * GROUP).max(rest.len()), 0);
     let (most, mut kept) = (most(bits), 0);
-    let mut add = |group: u64, place: &mut [u8; SIZE]| {
-        let clipped = clip(group, most);
-        *place = press(clipped);
-        let beyond = high(group, most);
-        if beyond != 0 || dense {
-            // No byte of the one is larger than that of the other: nothing is borrowed.
-            let (more, flags) = (group - clipped, beyond >> 7);
-            let (mut taken, mut len) = (0u64, 0);
-            for at in 0..GROUP as u32 {
-                taken |= (more >> (8 * at) & 0xff) << (len & 63);
-                len += (flags >> (8 * at) & 1) as u32 * 8;
-            }
-            if let Some(place) = rest.get_mut(kept..kept + GROUP) {
-                place.copy_from_slice(&taken.to_le_bytes());
-            }
-            kept += len as usize / 8;
-        }
-    };
     let (groups, last) = plane.as_chunks::<GROUP>();
-    let places = packed.as_chunks_mut::<SIZE>().0;
-    let mut places = places.iter_mut();
+    let mut places = packed.as_chunks_mut::<SIZE>().0.iter_mut();
     for (group, place) in groups.iter().zip(&mut places) {
-        add(u64::from_le_bytes(*group), place);
+        let group = u64::from_le_bytes(*group);
+        *place = press(clip(group, most));
+        kept += keep(group, most, dense, rest.get_mut(kept..).unwrap_or_default());
     }
     if let Some(place) = places.next() {
-        let mut group = [0; GROUP];
-        group.iter_mut().zip(last).for_each(|(place, byte)| *place = *byte);
-        add(u64::from_le_bytes(group), place);
+        let group = padded(last);
+        *place = press(clip(group, most));
+        kept += keep(group, most, dense, rest.get_mut(kept..).unwrap_or_default());
     }
     packed.truncate(packed_len(plane.len(), bits));
     rest.truncate(kept);
+}
+
+/// The last bytes of a plane as a group, zeros behind them.
+fn padded(last: &[u8]) -> u64 {
+    let mut group = [0; GROUP];
+    group.iter_mut().zip(last).for_each(|(place, byte)| *place = *byte);
+    u64::from_le_bytes(group)
+}
+
+/// Writes what the bytes of `group` have beyond `most` to the start of `rest`, and returns how many have.
+#[inline(always)]
+fn keep(group: u64, most: u8, dense: bool, rest: &mut [u8]) -> usize {
+    let mut flags = high(group, most) >> 7;
+    if flags == 0 && !dense {
+        return 0;
+    }
+    let count = flags.wrapping_mul(ONES) >> 56;
+    // No byte of the one is larger than that of the other: nothing is borrowed.
+    let more = group - clip(group, most);
+    let (mut kept, mut len) = (0u64, 0);
+    let mut take = |flags: &mut u64| {
+        kept |= (more >> (flags.trailing_zeros() & 63) & 0xff) << len;
+        len += 8;
+        *flags &= flags.wrapping_sub(1);
+    };
+    // Two are what is likely: where there are fewer, what is written here is not counted.
+    take(&mut flags);
+    take(&mut flags);
+    while flags != 0 {
+        take(&mut flags);
+    }
+    if let Some(place) = rest.first_chunk_mut() {
+        *place = kept.to_le_bytes();
+    }
+    count as usize
 }
 
 /// The length of `len` bytes packed by `bits`.
@@ -113,7 +134,7 @@ pub(super) fn packed_len(len: usize, bits: u32) -> usize {
 pub(super) fn unpack(packed: &[u8], bits: u32, plane: &mut [u8]) -> usize {
     match bits {
         1 => unpack_groups(packed, plane, most(bits), |byte| {
-            let spread = u64::from(byte) * ONES & 0x8040_2010_0804_0201;
+            let spread = (u64::from(byte) * ONES) & 0x8040_2010_0804_0201;
             ((spread + 0x7f * ONES) >> 7 & ONES).to_le_bytes()
         }),
         2 => unpack_groups(packed, plane, most(bits), |byte| {
@@ -147,24 +168,47 @@ fn unpack_groups<const SIZE: usize>(
         .sum()
 }
 
-/// Adds what was kept elsewhere to the highest values of an unpacked plane, in their order.
+/// Adds what was kept elsewhere to the highest values of an unpacked plane, in their order. `rest` is followed by
+/// [`PADDING`] bytes of any kind.
 pub(super) fn restore(plane: &mut [u8], bits: u32, rest: &[u8]) {
     let (most, mut used) = (most(bits), 0);
-    let mut fix = |group: &mut [u8]| {
-        for byte in group {
-            let highest = *byte == most;
-            let more = rest.get(used).copied().unwrap_or_default();
-            *byte = byte.wrapping_add(if highest { more } else { 0 });
-            used += usize::from(highest);
-        }
-    };
+    let dense = rest.len() > plane.len() / DENSE;
     let (groups, last) = plane.as_chunks_mut::<GROUP>();
-    for group in groups {
-        if high(u64::from_le_bytes(*group), most) != 0 {
-            fix(group);
-        }
+    for place in groups {
+        let group = u64::from_le_bytes(*place);
+        let (group, count) = give(group, most, dense, rest.get(used..).unwrap_or_default());
+        *place = group.to_le_bytes();
+        used += count;
     }
-    fix(last);
+    let (group, _) = give(padded(last), most, dense, rest.get(used..).unwrap_or_default());
+    last.iter_mut()
+        .zip(group.to_le_bytes())
+        .for_each(|(place, byte)| *place = byte);
+}
+
+/// Undoes [`keep`].
+#[inline(always)]
+fn give(group: u64, most: u8, dense: bool, rest: &[u8]) -> (u64, usize) {
+    let mut flags = high(group, most) >> 7;
+    if flags == 0 && !dense {
+        return (group, 0);
+    }
+    let count = flags.wrapping_mul(ONES) >> 56;
+    let mut kept = u64::from_le_bytes(rest.first_chunk().copied().unwrap_or_default());
+    let mut more = 0u64;
+    let mut put = |flags: &mut u64| {
+        let byte = kept & (u64::from(*flags != 0) * 0xff);
+        more |= byte << (flags.trailing_zeros() & 63);
+        kept >>= 8;
+        *flags &= flags.wrapping_sub(1);
+    };
+    put(&mut flags);
+    put(&mut flags);
+    while flags != 0 {
+        put(&mut flags);
+    }
+    // Where a byte of a damaged payload grows too large, its neighbour is damaged too.
+    (group.wrapping_add(more), count as usize)
 }
 
 #[cfg(test)]
@@ -189,6 +233,7 @@ mod tests {
                     assert_eq!(packed.len(), packed_len(len, bits));
                     let mut back = vec![0xaa; len];
                     assert_eq!(unpack(&packed, bits, &mut back), rest.len());
+                    rest.resize(rest.len() + PADDING, 0xee);
                     restore(&mut back, bits, &rest);
                     assert_eq!(back, plane, "{bits} bits, below {range}");
                 }

@@ -5,7 +5,7 @@
 use super::super::zstd::{Expand, Squeeze};
 use super::super::{CodecError, sample};
 use super::damaged;
-use super::pack::{DENSE, pack, packed_len, restore, unpack};
+use super::pack::{DENSE, PADDING, pack, packed_len, restore, unpack};
 
 const RAW: u8 = 0;
 const ZSTD: u8 = 1;
@@ -23,14 +23,13 @@ pub(super) struct Room {
 /// Appends a plane in its best form and returns the mode. `matches` tells whether recurring sequences are worth looking
 /// for.
 pub(super) fn encode(squeeze: &mut Squeeze, room: &mut Room, plane: &[u8], matches: bool, out: &mut Vec<u8>) -> u8 {
-    if constant(plane) {
-        return simple(squeeze, plane, matches, out);
+    if let Some(byte) = constant(plane) {
+        out.push(byte);
+        return CONSTANT;
     }
     let costs = Costs::of(plane);
-    let packed = PACKED.map(|(mode, bits)| (costs.packed(bits) + 400.0 / plane.len() as f64, mode, bits));
-    let best = packed.into_iter().min_by(|(a, ..), (b, ..)| a.total_cmp(b));
-    let Some((_, mode, bits)) = best.filter(|(cost, ..)| *cost < 0.98 * costs.plain().min(8.0)) else {
-        return simple(squeeze, plane, matches, out);
+    let Some((mode, bits)) = costs.packing(plane.len()) else {
+        return compress(squeeze, plane, &costs, matches, out);
     };
     pack(
         plane,
@@ -56,12 +55,16 @@ pub(super) fn encode(squeeze: &mut Squeeze, room: &mut Room, plane: &[u8], match
 
 /// Appends bytes raw, as one that repeats, or as a zstd frame.
 fn simple(squeeze: &mut Squeeze, bytes: &[u8], matches: bool, out: &mut Vec<u8>) -> u8 {
-    if let Some(first) = bytes.first().filter(|_| constant(bytes)) {
-        out.push(*first);
+    if let Some(byte) = constant(bytes) {
+        out.push(byte);
         return CONSTANT;
     }
+    compress(squeeze, bytes, &Costs::of(bytes), matches, out)
+}
+
+/// Appends bytes raw or as a zstd frame.
+fn compress(squeeze: &mut Squeeze, bytes: &[u8], costs: &Costs, matches: bool, out: &mut Vec<u8>) -> u8 {
     let start = out.len();
-    let costs = Costs::of(bytes);
     let (entropy, huffman) = (costs.entropy(0, 256), costs.plain());
     // Long runs of one byte are matches too, and the only ones in what is sorted.
     let runs = entropy < 1.0;
@@ -78,8 +81,10 @@ fn simple(squeeze: &mut Squeeze, bytes: &[u8], matches: bool, out: &mut Vec<u8>)
     RAW
 }
 
-fn constant(bytes: &[u8]) -> bool {
-    bytes.get(1..) == bytes.get(..bytes.len().saturating_sub(1)) && !bytes.is_empty()
+/// The byte that all are.
+fn constant(bytes: &[u8]) -> Option<u8> {
+    let (first, rest) = bytes.split_first()?;
+    (bytes.get(..rest.len()) == Some(rest)).then_some(*first)
 }
 
 /// What a sample says of the lengths of forms, in bits a byte.
@@ -115,6 +120,18 @@ impl Costs {
     fn beyond(&self, bits: u32) -> f64 {
         let total: f64 = self.values(0, 256).sum();
         self.values((1usize << bits) - 1, 256).sum::<f64>() / total.max(1.0)
+    }
+
+    /// The mode and bits that suit a plane of `len` bytes best, if it should be packed.
+    fn packing(&self, len: usize) -> Option<(u8, u32)> {
+        if self.beyond(4) > 0.6 {
+            return None;
+        }
+        // Two more frames have heads and tables.
+        let heads = 400.0 / len.max(1) as f64;
+        let costs = PACKED.map(|(mode, bits)| (self.packed(bits) + heads, mode, bits));
+        let (cost, mode, bits) = costs.into_iter().min_by(|(a, ..), (b, ..)| a.total_cmp(b))?;
+        (cost < 0.98 * self.plain().min(8.0)).then_some((mode, bits))
     }
 
     /// Packed by `bits`, and Huffman codes of both parts.
@@ -172,10 +189,10 @@ pub(super) fn decode(
     match stored.split_first() {
         None if beyond == 0 => Ok(()),
         Some((&rest_mode, stored)) if beyond > 0 => {
-            room.rest.resize(beyond.max(room.rest.len()), 0);
+            room.rest.resize((beyond + PADDING).max(room.rest.len()), 0);
             let rest = room.rest.get_mut(..beyond).unwrap_or_default();
             expand_simple(expand, rest_mode, stored, rest)?;
-            restore(plane, bits, rest);
+            restore(plane, bits, room.rest.get(..beyond + PADDING).unwrap_or_default());
             Ok(())
         }
         None => Err(short()),
