@@ -51,15 +51,21 @@ fn cases() -> Vec<Case> {
         ("widened on bf16", Element::F32, Element::Bf16),
         ("widened on f32", Element::F32, Element::F32),
         ("scaled", Element::F32, Element::F32),
+        ("half still", Element::Bf16, Element::Bf16),
+        ("all still", Element::F16, Element::F16),
     ];
     list.into_iter()
         .map(|(name, element, base_element)| {
             let mut numbers = Numbers(0x9e37_79b9 + name.len() as u64);
             let (mut raw, mut base) = (Vec::new(), Vec::new());
-            for _ in 0..1500 {
+            for at in 0..1500 {
                 let random = numbers.next();
                 let weight = (((random & 0xffff) as f32 - 32768.0) / 65536.0).powi(3);
-                let step = f32::from((random >> 60) as u8) * 1e-5;
+                let step = match name {
+                    "half still" if at / 100 % 2 == 0 => 0.0,
+                    "all still" => 0.0,
+                    _ => f32::from((random >> 60) as u8) * 1e-5,
+                };
                 let put = |value: f32, element: Element, out: &mut Vec<u8>| {
                     let wide = value.to_bits();
                     match element {
@@ -173,11 +179,17 @@ fn reference(payload: &[u8], base: &[u8], raw_len: usize) -> Vec<u8> {
     let mut payload = Reader(payload);
     let mut element = || Element::from_code(payload.number(1) as u8).unwrap();
     let (element, base_element, kind) = (element(), element(), element());
-    let sorted = payload.number(1) == 1;
+    let order = payload.number(1);
     let (first, count) = (payload.number(4) as usize, payload.number(4) as usize);
     let scale = f32::from_bits(payload.number(4) as u32);
     let (width, bits) = (kind.width(), 8 * kind.width() as u32);
     let segments = payload.number(2);
+    let mut moved = vec![true; count];
+    if order & 2 != 0 {
+        let (mode, stored) = (payload.number(1), payload.number(4) as usize);
+        let flags = plane(mode, payload.take(stored), count.div_ceil(32).div_ceil(8));
+        moved = (0..count).map(|at| flags[at / 256] >> (at / 32 % 8) & 1 == 1).collect();
+    }
     let heads: Vec<(usize, Vec<(u64, usize)>)> = (0..segments)
         .map(|_| {
             let len = payload.number(4) as usize;
@@ -199,7 +211,6 @@ fn reference(payload: &[u8], base: &[u8], raw_len: usize) -> Vec<u8> {
         };
         distances.extend((0..len).map(word));
     }
-    assert_eq!(distances.len(), count);
 
     let expected: Vec<u64> = base
         .chunks_exact(base_element.width())
@@ -225,17 +236,18 @@ fn reference(payload: &[u8], base: &[u8], raw_len: usize) -> Vec<u8> {
         Element::F32 => expected >> 23 & 0xff,
         _ => expected >> 52 & 0xff,
     };
-    let mut order: Vec<usize> = (0..count).collect();
-    if sorted {
-        order.sort_by_key(|&at| key(expected[at]));
+    let mut places: Vec<usize> = (0..count).filter(|&at| moved[at]).collect();
+    assert_eq!(distances.len(), places.len());
+    if order & 1 != 0 {
+        places.sort_by_key(|&at| key(expected[at]));
     }
     let mask = u64::MAX >> (64 - bits);
     let monotone = |word: u64| {
         let negative = kind.is_float() && word >> (bits - 1) == 1;
         if negative { word ^ (mask >> 1) } else { word }
     };
-    let mut words = vec![0; count];
-    for (at, distance) in order.into_iter().zip(distances) {
+    let mut words = expected.clone();
+    for (at, distance) in places.into_iter().zip(distances) {
         let half = distance >> 1;
         let difference = if distance & 1 == 0 { half } else { !half };
         words[at] = monotone(monotone(expected[at]).wrapping_add(difference) & mask);
@@ -295,6 +307,7 @@ fn a_decoder_made_from_the_document_agrees() {
         );
         match case.name {
             "scaled" => assert_ne!(payload[12..16], 0x3f80_0000u32.to_le_bytes()),
+            "half still" | "all still" => assert_eq!(payload[3] & 2, 2),
             name if name.starts_with("widened") => assert_eq!(payload[2], Element::Bf16 as u8),
             _ => assert_eq!(payload[2], case.element as u8),
         }

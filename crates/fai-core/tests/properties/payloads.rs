@@ -207,6 +207,44 @@ proptest! {
     }
 
     #[test]
+    fn arbitrary_deltas_never_panic(
+        (element, base_element, kind, flags) in (0..10u8, 0..10u8, 0..10u8, 0..5u8),
+        alike: bool,
+        (first, count, len) in (0..4u32, 0..100u32, 0..500usize),
+        scale in prop_oneof![Just(1.0f32), any::<f32>()],
+        blocks in (0..3u8, prop::collection::vec(any::<u8>(), 0..4)),
+        segments in prop::collection::vec(
+            (0..60u32, prop::collection::vec((0..7u8, prop::collection::vec(any::<u8>(), 0..30)), 8)),
+            0..4,
+        ),
+        tail in prop::collection::vec(any::<u8>(), 0..9),
+        base in prop::collection::vec(any::<u8>(), 0..500),
+    ) {
+        let (base_element, kind) = if alike { (element, element) } else { (base_element, kind) };
+        let mut payload = vec![element, base_element, kind, flags];
+        payload.extend(first.to_le_bytes());
+        payload.extend(count.to_le_bytes());
+        payload.extend(scale.to_bits().to_le_bytes());
+        payload.extend((segments.len() as u16).to_le_bytes());
+        if flags & 2 != 0 {
+            payload.push(blocks.0);
+            payload.extend((blocks.1.len() as u32).to_le_bytes());
+            payload.extend(&blocks.1);
+        }
+        let width = Element::from_code(kind).map_or(1, Element::width);
+        for (len, planes) in &segments {
+            payload.extend(len.to_le_bytes());
+            for (mode, plane) in planes.iter().take(width) {
+                payload.push(*mode);
+                payload.extend((plane.len() as u32).to_le_bytes());
+            }
+        }
+        payload.extend(segments.iter().flat_map(|(_, planes)| planes.iter().take(width)).flat_map(|(_, plane)| plane));
+        payload.extend(tail);
+        let _ = Decoder::new().unwrap().decode_against(&payload, &base, &mut vec![0; len]);
+    }
+
+    #[test]
     fn record_headers_round_trip(header in any_header(), tail in prop::collection::vec(any::<u8>(), 0..50)) {
         let mut bytes = Vec::new();
         header.write(&mut bytes);

@@ -6,13 +6,14 @@ use super::super::sample;
 use super::super::transpose::split;
 use super::cast::{UNSCALED, expected};
 use super::integer;
+use super::live::BLOCK;
 use super::order::Key;
 use super::word::{Word, distances};
 use crate::tensor::Element;
 
 /// Elements looked at, in runs of `RUN` neighbours, spread evenly.
 const SAMPLE: usize = 2048;
-const RUN: usize = 32;
+const RUN: usize = BLOCK;
 
 /// What to expect of a delta.
 pub(super) struct Guess {
@@ -24,6 +25,8 @@ pub(super) struct Guess {
     pub bits: f64,
     /// Bits an element by itself.
     pub alone: f64,
+    /// The share of blocks in which nothing moved.
+    pub still: f64,
 }
 
 /// Guesses from elements of `raw` and the same ones of `base`.
@@ -40,15 +43,18 @@ pub(super) fn guess(raw: &[u8], element: Element, base: &[u8], base_element: Ele
             4 => bits::<u32>(&away, expected, Key::of(element)),
             _ => bits::<u64>(&away, expected, Key::of(element)),
         };
+        let runs = away.chunks(RUN * element.width());
+        let still = runs.clone().filter(|run| run.iter().all(|byte| *byte == 0)).count() as f64;
         // Not all low bits are noise: those of a number that was once shorter are zero.
-        (plain.min(planes(&away, integer(element))), sorted)
+        let plain = plain.min(planes(&away, integer(element)));
+        (plain, sorted, still / runs.len().max(1) as f64)
     };
-    let (mut scale, (mut plain, mut sorted)) = (UNSCALED, measure(UNSCALED));
+    let (mut scale, (mut plain, mut sorted, mut still)) = (UNSCALED, measure(UNSCALED));
     let fits = matches!((element, base_element), (Element::F32, Element::F32));
     if let Some(candidate) = ratio(&few_raw, &few_base).filter(|candidate| fits && *candidate != UNSCALED) {
         let scaled = measure(candidate);
         if scaled.0.min(scaled.1) < 0.99 * plain.min(sorted) {
-            (scale, (plain, sorted)) = (candidate, scaled);
+            (scale, (plain, sorted, still)) = (candidate, scaled);
         }
     }
     Guess {
@@ -57,6 +63,7 @@ pub(super) fn guess(raw: &[u8], element: Element, base: &[u8], base_element: Ele
         sorted: sorted < plain * if element.width() == 1 { 0.92 } else { 0.98 },
         bits: plain.min(sorted),
         alone: planes(&few_raw, element),
+        still,
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod cast;
 mod guess;
+mod live;
 mod order;
 mod pack;
 mod planes;
@@ -32,8 +33,12 @@ const PLAIN_SEGMENT: usize = 128 << 10;
 /// Bytes before the segments.
 const HEAD: usize = 18;
 
-const PLAIN: u8 = 0;
+/// Flags in the fourth byte: distances are sorted; blocks without any are left out.
 const SORTED: u8 = 1;
+const LIVE: u8 = 2;
+
+/// The share of blocks in which nothing may have moved for them to be left out.
+const STILL: f64 = 0.15;
 
 /// Memory for one chunk.
 #[derive(Default)]
@@ -42,6 +47,8 @@ pub(super) struct Scratch {
     expected: Vec<u8>,
     distances: Vec<u8>,
     sorted: Vec<u8>,
+    live_distances: Vec<u8>,
+    live_expected: Vec<u8>,
     planes: Planes,
     room: planes::Room,
 }
@@ -113,6 +120,7 @@ pub(super) fn encode(
         sorted,
         bits,
         alone,
+        still,
     } = guess(body, kind, base_bytes, base.element);
     let alone = match kind.is_float() {
         true => alone,
@@ -129,26 +137,44 @@ pub(super) fn encode(
     let expected = cast::expected(base_bytes, base.element, kind, scale, &mut scratch.expected);
     let distances = room(&mut scratch.distances, body.len());
     word::distances(body, expected, kind, distances);
+    let width = kind.width();
+    let flags = (still > STILL).then(|| live::flags(distances, live::BLOCK * width));
+    let (distances, expected) = match &flags {
+        Some(flags) => {
+            let block = live::BLOCK * width;
+            live::gather(distances, flags, block, &mut scratch.live_distances);
+            live::gather(expected, flags, block, &mut scratch.live_expected);
+            (&*scratch.live_distances, &*scratch.live_expected)
+        }
+        None => (&*distances, expected),
+    };
+    let moved = distances.len() / width;
     let (segments, distances) = match Key::of(kind).filter(|_| sorted) {
         Some(key) => {
             let groups = Groups::of(expected, kind, key);
-            let room = room(&mut scratch.sorted, body.len());
+            let room = room(&mut scratch.sorted, distances.len());
             order::sort(distances, expected, kind, key, &groups, room);
             (sorted_segments(groups.lengths(), sorted_segment(kind)), &*room)
         }
-        None => (plain_segments(count), &*distances),
+        None => (plain_segments(moved), distances),
     };
 
-    let width = kind.width();
-    let order = if sorted { SORTED } else { PLAIN };
+    let order = (u8::from(sorted) * SORTED) | (u8::from(flags.is_some()) * LIVE);
     out.extend_from_slice(&[element as u8, base.element as u8, kind as u8, order]);
     out.extend_from_slice(&base.first.to_le_bytes());
     out.extend_from_slice(&(count as u32).to_le_bytes());
     out.extend_from_slice(&scale.to_le_bytes());
     out.extend_from_slice(&(segments.len() as u16).to_le_bytes());
+    if let Some(flags) = flags {
+        let head = out.len();
+        out.extend_from_slice(&[0; 5]);
+        let mode = planes::simple(squeeze, &flags, true, out);
+        let [a, b, c, d] = ((out.len() - head - 5) as u32).to_le_bytes();
+        write(out, head, &[mode, a, b, c, d]);
+    }
     let mut head = out.len();
     out.resize(head + segments.len() * (4 + 5 * width), 0);
-    let mut planes = scratch.planes.planes(width, count);
+    let mut planes = scratch.planes.planes(width, moved);
     split(distances, &mut planes, integer(kind));
     let mut at = 0;
     for segment in segments {
@@ -182,7 +208,8 @@ fn sorted_segments(groups: impl Iterator<Item = usize>, least: usize) -> Vec<usi
     }
     match segments.last_mut() {
         Some(last) => *last += open,
-        None => segments.push(open),
+        None if open > 0 => segments.push(open),
+        None => {}
     }
     segments
 }
@@ -201,6 +228,7 @@ struct Head {
     base: Element,
     kind: Element,
     sorted: bool,
+    live: bool,
     first: usize,
     count: usize,
     scale: u32,
@@ -222,16 +250,17 @@ impl Head {
             let bytes = numbers.get(at..).and_then(|bytes| bytes.first_chunk());
             u32::from_le_bytes(bytes.copied().unwrap_or_default())
         };
+        let order = codes.last().copied().unwrap_or(u8::MAX);
+        if order > SORTED | LIVE {
+            return Err(damaged("unknown order"));
+        }
         let segments = numbers.last_chunk().copied().unwrap_or_default();
         let this = Self {
             element: element(0)?,
             base: element(1)?,
             kind: element(2)?,
-            sorted: match codes.last() {
-                Some(&PLAIN) => false,
-                Some(&SORTED) => true,
-                _ => return Err(damaged("unknown order")),
-            },
+            sorted: order & SORTED != 0,
+            live: order & LIVE != 0,
             first: number(0) as usize,
             count: number(4) as usize,
             scale: number(8),
@@ -267,24 +296,59 @@ pub(super) fn decode<'p>(
         .and_then(|start| base.get(start..)?.get(..count.checked_mul(head.base.width())?))
         .ok_or_else(|| damaged("its base is too short"))?;
 
-    let mut planes = scratch.planes.planes(kind.width(), count);
-    let rest = fill(expand, &mut scratch.room, &head, rest, &mut planes)?;
+    let (flags, rest) = match head.live {
+        true => live_flags(expand, count, rest)?,
+        false => (None, rest),
+    };
+    let moved = flags.as_deref().map_or(count, |flags| live::count(flags, count));
+
+    let mut planes = scratch.planes.planes(kind.width(), moved);
+    let rest = fill(expand, &mut scratch.room, &head, moved, rest, &mut planes)?;
     let planes = planes.map(|plane| &*plane);
 
     let body = out.get_mut(..count * head.element.width()).unwrap_or_default();
     let expected = cast::expected(base, head.base, kind, head.scale, &mut scratch.expected);
-    if kind == head.element {
-        join_and_advance(&planes, expected, &head, &mut scratch.sorted, body)?;
-    } else {
-        let narrow = room(&mut scratch.narrow, count * kind.width());
-        join_and_advance(&planes, expected, &head, &mut scratch.sorted, narrow)?;
-        cast::widen(narrow, body);
+    let narrowed = kind != head.element;
+    let target = match narrowed {
+        true => room(&mut scratch.narrow, count * kind.width()),
+        false => &mut *body,
+    };
+    match &flags {
+        Some(flags) => {
+            let block = live::BLOCK * kind.width();
+            live::gather(expected, flags, block, &mut scratch.live_expected);
+            let live = room(&mut scratch.live_distances, moved * kind.width());
+            join_in_order(&planes, &scratch.live_expected, &head, &mut scratch.sorted, live)?;
+            live::spread(live, flags, block, target);
+        }
+        None => join_in_order(&planes, expected, &head, &mut scratch.sorted, target)?,
+    }
+    word::advance(expected, kind, target);
+    if narrowed {
+        cast::widen(scratch.narrow.get(..count * kind.width()).unwrap_or_default(), body);
     }
     Ok((count * head.element.width(), rest))
 }
 
-/// Makes elements from the planes of their distances.
-fn join_and_advance(
+/// Reads which blocks of `count` elements have distances, and returns what follows.
+fn live_flags<'p>(
+    expand: &mut Expand,
+    count: usize,
+    payload: &'p [u8],
+) -> Result<(Option<Vec<u8>>, &'p [u8]), CodecError> {
+    let short = || damaged("it ends too early");
+    let (head, rest) = payload.split_first_chunk::<5>().ok_or_else(short)?;
+    let [mode, len @ ..] = *head;
+    let (stored, rest) = rest
+        .split_at_checked(u32::from_le_bytes(len) as usize)
+        .ok_or_else(short)?;
+    let mut flags = vec![0; live::flags_len(count)];
+    planes::expand_simple(expand, mode, stored, &mut flags)?;
+    Ok((Some(flags), rest))
+}
+
+/// Joins the planes of distances and puts these into the order of their elements.
+fn join_in_order(
     planes: &[&[u8]; 8],
     expected: &[u8],
     head: &Head,
@@ -302,7 +366,6 @@ fn join_and_advance(
         None if head.sorted => return Err(damaged("an order of elements that have none")),
         None => join(planes, out, integer(kind)),
     }
-    word::advance(expected, kind, out);
     Ok(())
 }
 
@@ -311,6 +374,7 @@ fn fill<'p>(
     expand: &mut Expand,
     room: &mut planes::Room,
     head: &Head,
+    moved: usize,
     payload: &'p [u8],
     planes: &mut [&mut [u8]; 8],
 ) -> Result<&'p [u8], CodecError> {
@@ -338,7 +402,7 @@ fn fill<'p>(
         }
         at = end;
     }
-    if at != head.count {
+    if at != moved {
         return Err(damaged("segments shorter than the elements"));
     }
     Ok(data)

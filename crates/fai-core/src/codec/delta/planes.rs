@@ -53,8 +53,8 @@ pub(super) fn encode(squeeze: &mut Squeeze, room: &mut Room, plane: &[u8], match
     mode
 }
 
-/// Appends bytes raw, as one that repeats, or as a zstd frame.
-fn simple(squeeze: &mut Squeeze, bytes: &[u8], matches: bool, out: &mut Vec<u8>) -> u8 {
+/// Appends bytes raw, as one that repeats, or as a zstd frame, and returns the mode.
+pub(super) fn simple(squeeze: &mut Squeeze, bytes: &[u8], matches: bool, out: &mut Vec<u8>) -> u8 {
     if let Some(byte) = constant(bytes) {
         out.push(byte);
         return CONSTANT;
@@ -200,7 +200,8 @@ pub(super) fn decode(
     }
 }
 
-fn expand_simple(expand: &mut Expand, mode: u8, stored: &[u8], bytes: &mut [u8]) -> Result<(), CodecError> {
+/// Undoes [`simple`].
+pub(super) fn expand_simple(expand: &mut Expand, mode: u8, stored: &[u8], bytes: &mut [u8]) -> Result<(), CodecError> {
     match (mode, stored) {
         (RAW, _) if stored.len() == bytes.len() => {
             bytes.copy_from_slice(stored);
