@@ -4,9 +4,9 @@
 
 use super::super::sample;
 use super::super::transpose::split;
+use super::blocks::{self, BLOCK};
 use super::cast::{UNSCALED, expected};
 use super::integer;
-use super::live::BLOCK;
 use super::order::Key;
 use super::word::{Word, distances};
 use crate::tensor::Element;
@@ -21,49 +21,114 @@ pub(super) struct Guess {
     pub scale: u32,
     /// Whether an order gains anything.
     pub sorted: bool,
+    /// Which blocks to tell apart.
+    pub blocks: Blocks,
     /// Bits an element as a delta.
     pub bits: f64,
     /// Bits an element by itself.
     pub alone: f64,
-    /// The share of blocks in which nothing moved.
-    pub still: f64,
 }
+
+/// Which blocks to tell apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blocks {
+    /// None.
+    Alike,
+    /// Those in which nothing moved.
+    Still,
+    /// Those that moved further and less far.
+    Classes,
+}
+
+/// The share of blocks in which nothing may have moved for them to be told apart.
+const STILL: f64 = 0.15;
 
 /// Guesses from elements of `raw` and the same ones of `base`.
 pub(super) fn guess(raw: &[u8], element: Element, base: &[u8], base_element: Element) -> Guess {
     let (few_raw, few_base) = (few(raw, element.width()), few(base, base_element.width()));
-    let mut room = Vec::new();
-    let mut measure = |scale| {
-        let expected = expected(&few_base, base_element, element, scale, &mut room);
-        let mut away = vec![0; few_raw.len()];
-        distances(&few_raw, expected, element, &mut away);
-        let (plain, sorted) = match element.width() {
-            1 => bits::<u8>(&away, expected, Key::of(element)),
-            2 => bits::<u16>(&away, expected, Key::of(element)),
-            4 => bits::<u32>(&away, expected, Key::of(element)),
-            _ => bits::<u64>(&away, expected, Key::of(element)),
-        };
-        let runs = away.chunks(RUN * element.width());
-        let still = runs.clone().filter(|run| run.iter().all(|byte| *byte == 0)).count() as f64;
-        // Not all low bits are noise: those of a number that was once shorter are zero.
-        let plain = plain.min(planes(&away, integer(element)));
-        (plain, sorted, still / runs.len().max(1) as f64)
-    };
-    let (mut scale, (mut plain, mut sorted, mut still)) = (UNSCALED, measure(UNSCALED));
+    let (mut scale, mut measured) = (UNSCALED, measure(&few_raw, element, &few_base, base_element, UNSCALED));
     let fits = matches!((element, base_element), (Element::F32, Element::F32));
     if let Some(candidate) = ratio(&few_raw, &few_base).filter(|candidate| fits && *candidate != UNSCALED) {
-        let scaled = measure(candidate);
-        if scaled.0.min(scaled.1) < 0.99 * plain.min(sorted) {
-            (scale, (plain, sorted, still)) = (candidate, scaled);
+        let scaled = measure(&few_raw, element, &few_base, base_element, candidate);
+        if scaled.best() < 0.99 * measured.best() {
+            (scale, measured) = (candidate, scaled);
         }
     }
+    let Measured {
+        plain,
+        sorted,
+        classed,
+        still,
+    } = measured;
+    // Classes cost time, which shows most where elements are short.
+    let classes = match element.width() {
+        1 => false,
+        2 => classed < 0.80 * plain.min(sorted),
+        _ => classed < 0.98 * plain.min(sorted),
+    };
     Guess {
         scale,
         // Bytes take twice the time that their length suggests.
-        sorted: sorted < plain * if element.width() == 1 { 0.92 } else { 0.98 },
-        bits: plain.min(sorted),
+        sorted: classes || sorted < plain * if element.width() == 1 { 0.92 } else { 0.98 },
+        blocks: match classes {
+            true => Blocks::Classes,
+            false if still > STILL => Blocks::Still,
+            false => Blocks::Alike,
+        },
+        bits: measured.best(),
         alone: planes(&few_raw, element),
-        still,
+    }
+}
+
+/// Bits an element in different arrangements, and the share of blocks in which nothing moved.
+struct Measured {
+    plain: f64,
+    sorted: f64,
+    classed: f64,
+    still: f64,
+}
+
+impl Measured {
+    fn best(&self) -> f64 {
+        self.plain.min(self.sorted).min(self.classed)
+    }
+}
+
+fn measure(raw: &[u8], element: Element, base: &[u8], base_element: Element, scale: u32) -> Measured {
+    let mut room = Vec::new();
+    let expected = expected(base, base_element, element, scale, &mut room);
+    let mut away = vec![0; raw.len()];
+    distances(raw, expected, element, &mut away);
+    let (width, key) = (element.width(), Key::of(element));
+    let bits = |away: &[u8], expected: &[u8]| match width {
+        1 => bits::<u8>(away, expected, key),
+        2 => bits::<u16>(away, expected, key),
+        4 => bits::<u32>(away, expected, key),
+        _ => bits::<u64>(away, expected, key),
+    };
+    let (plain, sorted) = bits(&away, expected);
+
+    let (classes, count) = (blocks::classes(&away, expected, element, key), raw.len() / width);
+    let lengths = blocks::lengths(&classes, count);
+    let (mut moved, mut moved_expected, mut classed) = (Vec::new(), Vec::new(), 0.0);
+    blocks::gather(&away, &classes, &lengths, width, &mut moved);
+    blocks::gather(expected, &classes, &lengths, width, &mut moved_expected);
+    let (mut away_left, mut expected_left) = (&*moved, &*moved_expected);
+    for len in lengths.into_iter().skip(1).filter(|len| *len > 0) {
+        let (away, later) = away_left.split_at_checked(len * width).unwrap_or_default();
+        let (expected, later_expected) = expected_left.split_at_checked(len * width).unwrap_or_default();
+        classed += bits(away, expected).1 * len as f64;
+        (away_left, expected_left) = (later, later_expected);
+    }
+    // What it costs to say the class of every block.
+    classed += sample::entropy(&classes) * classes.len() as f64;
+    let count = count.max(1) as f64;
+    Measured {
+        // Not all low bits are noise: those of a number that was once shorter are zero.
+        plain: plain.min(planes(&away, integer(element))),
+        sorted,
+        classed: if key.is_some() { classed / count } else { f64::INFINITY },
+        still: lengths.first().copied().unwrap_or_default() as f64 / count,
     }
 }
 

@@ -2,21 +2,22 @@
 //!
 //! The payload is specified in `docs/format.md`, "delta". Finding a base, and loading it, is not here.
 
+mod blocks;
 mod cast;
 mod guess;
-mod live;
 mod order;
 mod pack;
 mod planes;
 mod word;
 
-use self::guess::{Guess, guess};
+use self::guess::{Blocks, Guess, guess};
 use self::order::{Groups, Key};
 use super::planes::Scratch as Planes;
 use super::transpose::{join, split};
 use super::zstd::{Expand, Squeeze};
 use super::{Base, CodecError, sample};
 use crate::tensor::Element;
+use std::ops::Range;
 
 /// Elements that a segment of sorted distances has at the least, where there are more: bytes have many keys, and
 /// little to tell apart for each.
@@ -33,12 +34,9 @@ const PLAIN_SEGMENT: usize = 128 << 10;
 /// Bytes before the segments.
 const HEAD: usize = 18;
 
-/// Flags in the fourth byte: distances are sorted; blocks without any are left out.
+/// Flags in the fourth byte: distances are sorted; blocks have classes.
 const SORTED: u8 = 1;
-const LIVE: u8 = 2;
-
-/// The share of blocks in which nothing may have moved for them to be left out.
-const STILL: f64 = 0.15;
+const CLASSES: u8 = 2;
 
 /// Memory for one chunk.
 #[derive(Default)]
@@ -47,8 +45,8 @@ pub(super) struct Scratch {
     expected: Vec<u8>,
     distances: Vec<u8>,
     sorted: Vec<u8>,
-    live_distances: Vec<u8>,
-    live_expected: Vec<u8>,
+    moved: Vec<u8>,
+    moved_expected: Vec<u8>,
     planes: Planes,
     room: planes::Room,
 }
@@ -120,7 +118,7 @@ pub(super) fn encode(
         sorted,
         bits,
         alone,
-        still,
+        blocks,
     } = guess(body, kind, base_bytes, base.element);
     let alone = match kind.is_float() {
         true => alone,
@@ -138,37 +136,49 @@ pub(super) fn encode(
     let distances = room(&mut scratch.distances, body.len());
     word::distances(body, expected, kind, distances);
     let width = kind.width();
-    let flags = (still > STILL).then(|| live::flags(distances, live::BLOCK * width));
-    let (distances, expected) = match &flags {
-        Some(flags) => {
-            let block = live::BLOCK * width;
-            live::gather(distances, flags, block, &mut scratch.live_distances);
-            live::gather(expected, flags, block, &mut scratch.live_expected);
-            (&*scratch.live_distances, &*scratch.live_expected)
+    let key = Key::of(kind).filter(|_| sorted);
+    let classes = (blocks != Blocks::Alike).then(|| {
+        let key = key.filter(|_| blocks == Blocks::Classes);
+        let mut classes = blocks::classes(distances, expected, kind, key);
+        blocks::merge_small(&mut classes, sorted_segment(kind) / blocks::BLOCK);
+        let lengths = blocks::lengths(&classes, count);
+        (classes, lengths)
+    });
+    let (distances, expected) = match &classes {
+        Some((classes, lengths)) => {
+            blocks::gather(distances, classes, lengths, width, &mut scratch.moved);
+            blocks::gather(expected, classes, lengths, width, &mut scratch.moved_expected);
+            (&*scratch.moved, &*scratch.moved_expected)
         }
         None => (&*distances, expected),
     };
     let moved = distances.len() / width;
-    let (segments, distances) = match Key::of(kind).filter(|_| sorted) {
+    let parts = parts(classes.as_ref().map(|(_, lengths)| lengths), count, width);
+    let (segments, distances) = match key {
         Some(key) => {
-            let groups = Groups::of(expected, kind, key);
             let room = room(&mut scratch.sorted, distances.len());
-            order::sort(distances, expected, kind, key, &groups, room);
-            (sorted_segments(groups.lengths(), sorted_segment(kind)), &*room)
+            let mut segments = Vec::new();
+            for part in parts {
+                let (distances, expected) = (distances.get(part.clone())?, expected.get(part.clone())?);
+                let groups = Groups::of(expected, kind, key);
+                order::sort(distances, expected, kind, key, &groups, room.get_mut(part)?);
+                segments.extend(sorted_segments(groups.lengths(), sorted_segment(kind)));
+            }
+            (segments, &*room)
         }
         None => (plain_segments(moved), distances),
     };
 
-    let order = (u8::from(sorted) * SORTED) | (u8::from(flags.is_some()) * LIVE);
-    out.extend_from_slice(&[element as u8, base.element as u8, kind as u8, order]);
+    let flags = (u8::from(sorted) * SORTED) | (u8::from(classes.is_some()) * CLASSES);
+    out.extend_from_slice(&[element as u8, base.element as u8, kind as u8, flags]);
     out.extend_from_slice(&base.first.to_le_bytes());
     out.extend_from_slice(&(count as u32).to_le_bytes());
     out.extend_from_slice(&scale.to_le_bytes());
     out.extend_from_slice(&(segments.len() as u16).to_le_bytes());
-    if let Some(flags) = flags {
+    if let Some((classes, _)) = classes {
         let head = out.len();
         out.extend_from_slice(&[0; 5]);
-        let mode = planes::simple(squeeze, &flags, true, out);
+        let mode = planes::encode(squeeze, &mut scratch.room, &classes, true, out);
         let [a, b, c, d] = ((out.len() - head - 5) as u32).to_le_bytes();
         write(out, head, &[mode, a, b, c, d]);
     }
@@ -194,6 +204,19 @@ pub(super) fn encode(
         covered: count * element.width(),
         alone: alone * raw.len() as f64 / 8.0 / element.width() as f64,
     })
+}
+
+/// The byte ranges of the distances that are sorted by themselves: one for each class that moved.
+fn parts(lengths: Option<&[usize; 256]>, count: usize, width: usize) -> Vec<Range<usize>> {
+    let all = [count];
+    let lengths = lengths.map_or(&all[..], |lengths| lengths.get(1..).unwrap_or_default());
+    let mut end = 0;
+    let parts = lengths.iter().map(|len| {
+        let start = end;
+        end += len * width;
+        start..end
+    });
+    parts.filter(|part| !part.is_empty()).collect()
 }
 
 /// Neighbouring groups together, until there are enough elements for a code of their own.
@@ -228,7 +251,7 @@ struct Head {
     base: Element,
     kind: Element,
     sorted: bool,
-    live: bool,
+    classes: bool,
     first: usize,
     count: usize,
     scale: u32,
@@ -250,17 +273,17 @@ impl Head {
             let bytes = numbers.get(at..).and_then(|bytes| bytes.first_chunk());
             u32::from_le_bytes(bytes.copied().unwrap_or_default())
         };
-        let order = codes.last().copied().unwrap_or(u8::MAX);
-        if order > SORTED | LIVE {
-            return Err(damaged("unknown order"));
+        let flags = codes.last().copied().unwrap_or(u8::MAX);
+        if flags > SORTED | CLASSES {
+            return Err(damaged("unknown flags"));
         }
         let segments = numbers.last_chunk().copied().unwrap_or_default();
         let this = Self {
             element: element(0)?,
             base: element(1)?,
             kind: element(2)?,
-            sorted: order & SORTED != 0,
-            live: order & LIVE != 0,
+            sorted: flags & SORTED != 0,
+            classes: flags & CLASSES != 0,
             first: number(0) as usize,
             count: number(4) as usize,
             scale: number(8),
@@ -296,11 +319,13 @@ pub(super) fn decode<'p>(
         .and_then(|start| base.get(start..)?.get(..count.checked_mul(head.base.width())?))
         .ok_or_else(|| damaged("its base is too short"))?;
 
-    let (flags, rest) = match head.live {
-        true => live_flags(expand, count, rest)?,
+    let (classes, rest) = match head.classes {
+        true => block_classes(expand, &mut scratch.room, count, rest)?,
         false => (None, rest),
     };
-    let moved = flags.as_deref().map_or(count, |flags| live::count(flags, count));
+    let width = kind.width();
+    let parts = parts(classes.as_ref().map(|(_, lengths)| lengths), count, width);
+    let moved = parts.last().map_or(0, |part| part.end / width);
 
     let mut planes = scratch.planes.planes(kind.width(), moved);
     let rest = fill(expand, &mut scratch.room, &head, moved, rest, &mut planes)?;
@@ -313,15 +338,21 @@ pub(super) fn decode<'p>(
         true => room(&mut scratch.narrow, count * kind.width()),
         false => &mut *body,
     };
-    match &flags {
-        Some(flags) => {
-            let block = live::BLOCK * kind.width();
-            live::gather(expected, flags, block, &mut scratch.live_expected);
-            let live = room(&mut scratch.live_distances, moved * kind.width());
-            join_in_order(&planes, &scratch.live_expected, &head, &mut scratch.sorted, live)?;
-            live::spread(live, flags, block, target);
+    match &classes {
+        Some((classes, lengths)) => {
+            blocks::gather(expected, classes, lengths, width, &mut scratch.moved_expected);
+            let moved = room(&mut scratch.moved, moved * width);
+            join_in_order(
+                &planes,
+                &scratch.moved_expected,
+                &head,
+                parts,
+                &mut scratch.sorted,
+                moved,
+            )?;
+            blocks::spread(moved, classes, lengths, width, target);
         }
-        None => join_in_order(&planes, expected, &head, &mut scratch.sorted, target)?,
+        None => join_in_order(&planes, expected, &head, parts, &mut scratch.sorted, target)?,
     }
     word::advance(expected, kind, target);
     if narrowed {
@@ -330,41 +361,51 @@ pub(super) fn decode<'p>(
     Ok((count * head.element.width(), rest))
 }
 
-/// Reads which blocks of `count` elements have distances, and returns what follows.
-fn live_flags<'p>(
+/// The class of every block, and how many elements each class has.
+type Classes = (Vec<u8>, [usize; 256]);
+
+/// Reads the classes of the blocks of `count` elements, and returns what follows.
+fn block_classes<'p>(
     expand: &mut Expand,
+    room: &mut planes::Room,
     count: usize,
     payload: &'p [u8],
-) -> Result<(Option<Vec<u8>>, &'p [u8]), CodecError> {
+) -> Result<(Option<Classes>, &'p [u8]), CodecError> {
     let short = || damaged("it ends too early");
     let (head, rest) = payload.split_first_chunk::<5>().ok_or_else(short)?;
     let [mode, len @ ..] = *head;
     let (stored, rest) = rest
         .split_at_checked(u32::from_le_bytes(len) as usize)
         .ok_or_else(short)?;
-    let mut flags = vec![0; live::flags_len(count)];
-    planes::expand_simple(expand, mode, stored, &mut flags)?;
-    Ok((Some(flags), rest))
+    let mut classes = vec![0; count.div_ceil(blocks::BLOCK)];
+    planes::decode(expand, room, mode, stored, &mut classes)?;
+    let lengths = blocks::lengths(&classes, count);
+    Ok((Some((classes, lengths)), rest))
 }
 
-/// Joins the planes of distances and puts these into the order of their elements.
+/// Joins the planes of distances and puts those of each part into the order of their elements.
 fn join_in_order(
     planes: &[&[u8]; 8],
     expected: &[u8],
     head: &Head,
+    parts: Vec<Range<usize>>,
     sorted: &mut Vec<u8>,
     out: &mut [u8],
 ) -> Result<(), CodecError> {
     let kind = head.kind;
-    match Key::of(kind).filter(|_| head.sorted) {
-        Some(key) => {
-            let sorted = room(sorted, out.len());
-            join(planes, sorted, integer(kind));
+    if !head.sorted {
+        join(planes, out, integer(kind));
+        return Ok(());
+    }
+    let key = Key::of(kind).ok_or_else(|| damaged("an order of elements that have none"))?;
+    let sorted = room(sorted, out.len());
+    join(planes, sorted, integer(kind));
+    for part in parts {
+        let slices = sorted.get(part.clone()).zip(expected.get(part.clone()));
+        if let (Some((sorted, expected)), Some(out)) = (slices, out.get_mut(part)) {
             let groups = Groups::of(expected, kind, key);
             order::unsort(sorted, expected, kind, key, &groups, out);
         }
-        None if head.sorted => return Err(damaged("an order of elements that have none")),
-        None => join(planes, out, integer(kind)),
     }
     Ok(())
 }

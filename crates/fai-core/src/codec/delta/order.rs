@@ -40,6 +40,15 @@ impl Key {
     }
 }
 
+impl Key {
+    /// The exponent of an element: fp8 has three bits of its mantissa in the key.
+    #[inline(always)]
+    pub(super) fn exponent<W: Word>(self, element: W) -> u32 {
+        let key = self.get(element) as u32;
+        if self.shift == 0 { key >> 3 } else { key }
+    }
+}
+
 /// How many elements of each quarter have each key.
 pub(super) struct Groups([Table; 4]);
 

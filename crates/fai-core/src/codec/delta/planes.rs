@@ -54,7 +54,7 @@ pub(super) fn encode(squeeze: &mut Squeeze, room: &mut Room, plane: &[u8], match
 }
 
 /// Appends bytes raw, as one that repeats, or as a zstd frame, and returns the mode.
-pub(super) fn simple(squeeze: &mut Squeeze, bytes: &[u8], matches: bool, out: &mut Vec<u8>) -> u8 {
+fn simple(squeeze: &mut Squeeze, bytes: &[u8], matches: bool, out: &mut Vec<u8>) -> u8 {
     if let Some(byte) = constant(bytes) {
         out.push(byte);
         return CONSTANT;
@@ -201,7 +201,7 @@ pub(super) fn decode(
 }
 
 /// Undoes [`simple`].
-pub(super) fn expand_simple(expand: &mut Expand, mode: u8, stored: &[u8], bytes: &mut [u8]) -> Result<(), CodecError> {
+fn expand_simple(expand: &mut Expand, mode: u8, stored: &[u8], bytes: &mut [u8]) -> Result<(), CodecError> {
     match (mode, stored) {
         (RAW, _) if stored.len() == bytes.len() => {
             bytes.copy_from_slice(stored);
