@@ -88,7 +88,8 @@ pub struct Base<'a> {
 /// What a payload may hold beyond its raw bytes before it is given up: heads, and zstd's bound on its last plane.
 const ROOM: usize = 8 << 10;
 
-/// Encodes chunks.
+/// Encodes chunks. It keeps memory for what it did before: up to nine times the length of the longest chunk that it
+/// encoded against another, three times without.
 pub struct Encoder {
     squeeze: Squeeze,
     planes: planes::Scratch,
@@ -189,7 +190,8 @@ impl Encoder {
     }
 }
 
-/// Decodes payloads.
+/// Decodes payloads. It keeps memory for what it did before: up to seven times the length of the longest chunk that it
+/// decoded against another, once without.
 pub struct Decoder {
     zstd: zstd::Expand,
     planes: planes::Scratch,

@@ -60,16 +60,16 @@ pub(super) fn guess(raw: &[u8], element: Element, base: &[u8], base_element: Ele
         classed,
         still,
     } = measured;
-    // Classes cost time, which shows most where elements are short.
-    let classes = match element.width() {
-        1 => false,
-        2 => classed < 0.80 * plain.min(sorted),
-        _ => classed < 0.98 * plain.min(sorted),
+    // Both cost time for each element, which shows most where elements are short.
+    let (sorted_share, classed_share) = match element.width() {
+        1 => (0.92, 0.0),
+        2 => (0.98, 0.80),
+        _ => (0.99, 0.98),
     };
+    let classes = classed < classed_share * plain.min(sorted);
     Guess {
         scale,
-        // Bytes take twice the time that their length suggests.
-        sorted: classes || sorted < plain * if element.width() == 1 { 0.92 } else { 0.98 },
+        sorted: classes || sorted < sorted_share * plain,
         blocks: match classes {
             true => Blocks::Classes,
             false if still > STILL => Blocks::Still,
