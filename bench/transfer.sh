@@ -23,6 +23,8 @@ SERVERS=()
 stop_servers() {
     local pid
     for pid in "${SERVERS[@]}"; do kill "$pid" 2>/dev/null || true; done
+    # They may still write to what is about to be removed.
+    for pid in "${SERVERS[@]}"; do wait "$pid" 2>/dev/null || true; done
     SERVERS=()
 }
 
