@@ -9,7 +9,8 @@
 #   MILLIONS=8 CHECKPOINTS=10 EVERY=50   what is trained: parameters, checkpoints, steps between them
 #   ORDER=name                 or mtime: the order in which files of a folder are added
 #   FAI=path                   the program (default target/release/fai)
-#   TOOLS="cp fai ..."         default: all that are installed; the first is the one that times are compared with
+#   TOOLS="cp fai ..."         default: all that are installed; the first is the one that times are compared with. fai_base
+#                              is fai being told that each file comes from the first
 #   CHUNKS=path                the built bench content_chunks, or "no"; by default cargo builds and runs it
 #   BENCH_DIR=path             where to work (default a new folder in $TMPDIR); trained models stay there
 set -euo pipefail
@@ -49,7 +50,7 @@ list() {
     ((${#FILES[@]} > 0)) || die "no files in $1"
 }
 
-raw_bytes() { (cd "$1" && stat -c %s -- "${FILES[@]}") | awk '{ sum += $1 } END { printf "%d", sum }'; }
+raw_bytes() { (cd "$1" && stat -c %s -- "${FILES[@]}") | awk '{ sum += $1 } END { printf "%.0f", sum }'; }
 
 savings_label() {
     case $1 in
@@ -92,6 +93,7 @@ check() {
     rm -rf "$D/out"
 }
 
+version() { printf '%s\t%s\t%s\t%s\n' "$@" >>"$WORK/versions"; }
 note() { printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$@" >>"$RESULTS"; }
 
 # One row for each encoding that `fai stats` names, and one for chunks that were there before.
@@ -109,18 +111,22 @@ causes() {
 
 # tool_round FAMILY TOOL: adds all files one after the other and says what the store grew by.
 tool_round() {
-    local family=$1 tool=$2 file before in=0
+    local family=$1 tool=$2 file before last size in=0
     D=$WORK/$tool
     mkdir -p "$D/tree"
     : >"$WORK/log"
     "${tool}_init" >>"$WORK/log" 2>&1 || die "$(savings_label "$tool") could not make a repository: $(tail -n 5 "$WORK/log")"
     if [[ $tool == git_lfs ]]; then track; fi
     before=$(store_size "$tool")
+    last=$before
     for file in "${FILES[@]}"; do
         mkdir -p "$(dirname "$D/tree/$file")"
         copy "$SOURCE/$file" "$D/tree/$file"
         measure "$family" "$(savings_label "$tool")" "${tool}_add" "$file"
         in=$(awk -v a="$in" -v b="$SECONDS_TAKEN" 'BEGIN { print a + b }')
+        size=$(store_size "$tool")
+        version "$family/$file" "$(savings_label "$tool")" "$((size - last))" "$(size_of "$SOURCE/$file")"
+        last=$size
     done
     check "$family" "$tool"
     note "$family" "$(savings_label "$tool")" "$(($(store_size "$tool") - before))" "$RAW" "$in" "$OUT"
@@ -140,19 +146,27 @@ supports() { "$FAI" "$1" --help 2>/dev/null | grep -q -e "$2"; }
 
 # Content-defined chunks are only counted: nothing is stored, and there is no time to compare.
 chunks_round() {
-    local program=(cargo bench -q --manifest-path "$BENCH/../Cargo.toml" -p fai-core --bench content_chunks --) paths=() file sums
+    local program=(cargo bench -q --manifest-path "$BENCH/../Cargo.toml" -p fai-core --bench content_chunks --) paths=() file
+    local raw unique stored
     if [[ -n "${CHUNKS:-}" ]]; then program=("$CHUNKS"); fi
     for file in "${FILES[@]}"; do paths+=("$SOURCE/$file"); done
-    sums=$(HOME=$USER_HOME "${program[@]}" "${paths[@]}" 2>>"$WORK/log" | tail -n 1) ||
+    HOME=$USER_HOME "${program[@]}" "${paths[@]}" >"$WORK/chunks" 2>>"$WORK/log" ||
         die "could not count content-defined chunks (CHUNKS=no leaves them out): $(tail -n 5 "$WORK/log")"
-    note "$1" "64 KiB chunks" "$(cut -f 2 <<<"$sums")" "$RAW" - -
-    note "$1" "64 KiB chunks, LZ4" "$(cut -f 3 <<<"$sums")" "$RAW" - -
+    while IFS=$'\t' read -r raw unique stored file; do
+        if [[ $file == total ]]; then
+            note "$1" "64 KiB chunks" "$unique" "$RAW" - -
+            note "$1" "64 KiB chunks, LZ4" "$stored" "$RAW" - -
+        else
+            version "$1/${file#"$SOURCE/"}" "64 KiB chunks, LZ4" "$stored" "$raw"
+        fi
+    done <"$WORK/chunks"
 }
 
 family_round() {
     local family tool
     SOURCE=$(realpath "$1")
-    family=$(basename "$SOURCE")
+    # Folders of several runs often have the same name.
+    family=$(basename "$(dirname "$SOURCE")")/$(basename "$SOURCE")
     list "$SOURCE"
     RAW=$(raw_bytes "$SOURCE")
     local free
@@ -164,14 +178,14 @@ family_round() {
     if [[ "${CHUNKS:-}" != no ]] && { [[ -n "${CHUNKS:-}" ]] || have cargo; }; then chunks_round "$family"; fi
 }
 
-# Bytes and share of raw: families down, tools across.
+# savings_table WHAT RESULTS: bytes and share of raw; families or versions down, tools across.
 savings_table() {
-    awk -F '\t' '
+    awk -F '\t' -v what="$1" '
         !($1 in raw) { families[++f] = $1; raw[$1] = $4 }
         !($2 in seen) { seen[$2]; names[++n] = $2 }
         { stored[$1, $2] = $3 }
         END {
-            printf "| family | raw MB |"; for (i = 1; i <= n; i++) if (names[i] !~ /^cp/) printf " %s |", names[i]
+            printf "| %s | raw MB |", what; for (i = 1; i <= n; i++) if (names[i] !~ /^cp/) printf " %s |", names[i]
             printf "\n|---|---:|"; for (i = 1; i <= n; i++) if (names[i] !~ /^cp/) printf "---:|"
             for (j = 1; j <= f; j++) {
                 printf "\n| %s | %.1f |", families[j], raw[families[j]] / 1e6
@@ -183,7 +197,7 @@ savings_table() {
                 }
             }
             printf "\n"
-        }' "$RESULTS"
+        }' "$2"
 }
 
 times_table() {
@@ -208,14 +222,16 @@ main() {
     setup
     : >"$RESULTS"
     : >"$WORK/causes"
+    : >"$WORK/versions"
     if (($# == 0)); then trained; fi
     read -r -a tools <<<"${TOOLS:-$(installed | tr '\n' ' ')}"
-    if [[ -z "${TOOLS:-}" ]] && supports add --base; then tools+=(fai_base); fi
     for folder in "${FAMILIES[@]}"; do family_round "$folder"; done
     machine | sed 's/; runs: .*//'
     printf -- '- Versions: %s\n\n' "$(versions | paste -s -d ';' | sed 's/;/; /g')"
     printf 'Stored, in MB and as a share of raw:\n\n'
-    savings_table
+    savings_table family "$RESULTS"
+    printf '\nWhat each version added:\n\n'
+    savings_table version "$WORK/versions"
     printf '\nWhat saved it, in fai:\n\n'
     causes_table
     printf '\nTime to store all versions one after the other and to write all of them out, beside %s:\n\n' \
