@@ -10,6 +10,7 @@
 //! that it stores again to keep files in one piece are not counted. So the sums are the least that it could take.
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::print_stdout,
     reason = "a bench that fails must stop, and it prints what it found"
 )]
