@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# Measuring, checking and printing. What is measured is in tools.sh and status_tree.sh.
+# Measuring, checking and printing. What is measured is in tools.sh, status_tree.sh and savings.sh.
 #
 # A result is one line of $RESULTS: work, tool, seconds, peak KiB, stored / raw, separated by tabs; "-" where unknown.
 
 say() { printf '%s\n' "$*" >&2; }
 die() {
-    say "local.sh: $*"
+    say "$(basename "$0"): $*"
     exit 1
 }
 

@@ -25,25 +25,6 @@ source "$BENCH/status_tree.sh"
 RUNS=${RUNS:-3}
 FAI=${FAI:-$BENCH/../target/release/fai}
 
-installed() {
-    echo cp fai
-    if have git && git lfs version >/dev/null 2>&1; then echo git_lfs; fi
-    if have git && have dvc; then echo dvc; fi
-    if have restic; then echo restic; fi
-    if have borg; then echo borg; fi
-}
-
-versions() {
-    "$FAI" version | head -n 1
-    local tool
-    for tool in "git --version" "git lfs version" "dvc --version" "restic version" "borg --version"; do
-        # shellcheck disable=SC2086 # a command with its argument
-        if have ${tool%% *}; then $tool 2>/dev/null | head -n 1 | sed "s/^[0-9]/${tool%% *} &/" || true; fi
-    done
-}
-
-label() { case $1 in cp) echo "cp + sync" ;; git_lfs) echo "git + git-lfs" ;; *) echo "$1" ;; esac; }
-
 # A file appears in the tree of $D, wholly on disk and in the page cache.
 place() {
     rm -f "$D/tree/$2"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Clones a model over loopback with fai, and moves it with rsync and rclone; README.md says how to read the result.
-# Uses no network but loopback, and nothing outside its own folder. Servers are ended by their process ids.
+# Clones a model over loopback with fai, and moves it with rsync, rclone and syncthing; README.md says how to read the
+# result. Uses no network but loopback, and nothing outside its own folder. Servers are ended by their process ids.
 #
 #   MODEL=path FINETUNE=path, SIZE_MB, DTYPE, TUNE, FAI, RUNS, BENCH_DIR   as for local.sh
 #   PORT=18730                the first of three ports on 127.0.0.1
@@ -12,6 +12,8 @@ BENCH=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$BENCH/lib.sh"
 # shellcheck source=bench/models.sh
 source "$BENCH/models.sh"
+# shellcheck source=bench/syncthing.sh
+source "$BENCH/syncthing.sh"
 
 RUNS=${RUNS:-3}
 PORT=${PORT:-18730}
@@ -21,6 +23,8 @@ SERVERS=()
 stop_servers() {
     local pid
     for pid in "${SERVERS[@]}"; do kill "$pid" 2>/dev/null || true; done
+    # They may still write to what is about to be removed.
+    for pid in "${SERVERS[@]}"; do wait "$pid" 2>/dev/null || true; done
     SERVERS=()
 }
 
@@ -67,6 +71,7 @@ tools() {
     echo cp fai fai_bare
     if have rsync; then echo rsync; fi
     if have rclone; then echo rclone; fi
+    if [[ -n "${NAMESPACE:-}" ]]; then echo syncthing; fi
 }
 
 label() {
@@ -74,6 +79,7 @@ label() {
     cp) echo "cp + sync, no network" ;;
     fai_bare) echo "fai clone --bare" ;;
     fai) echo "fai clone, with files" ;;
+    syncthing) echo "syncthing + sync, encrypted" ;;
     *) echo "$1 + sync, not encrypted" ;;
     esac
 }
@@ -81,6 +87,7 @@ label() {
 round() {
     local tool
     for tool in $(tools); do
+        if [[ $tool == syncthing ]]; then syncthing_prepare; fi
         warm "$WORK/plain" "$WORK/source/.fai/objects"
         measure "clone, model" "$(label "$tool")" "get_$tool"
         record "clone, model" "$(label "$tool")"
@@ -91,6 +98,7 @@ round() {
         else
             same "clone, model" "$tool" "$MODEL" "$WORK/out/model.safetensors"
         fi
+        if [[ $tool == syncthing ]]; then syncthing_stop; fi
         rm -rf "$WORK/out" "$WORK/files"
         # Inodes that were freed a moment ago are slow to come by on ext4.
         sync
@@ -125,6 +133,7 @@ main() {
     serve_fai
     if have rsync; then serve_rsync; fi
     if have rclone; then serve_rclone; fi
+    if syncthing_usable; then serve_syncthing; fi
     sleep 1
     local index
     for ((index = 1; index <= RUNS; index++)); do
