@@ -3,12 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
+mod deltas;
 mod network;
 mod world;
 
 use std::time::Duration;
 
-use network::{End, Peer, any_peer, transfer};
+use network::{End, Peer, any_deltas, any_peer, transfer};
 use world::{Dice, World};
 
 const SEEDS: u64 = 3000;
@@ -25,7 +26,11 @@ fn whoever_else_is_there_one_honest_peer_is_enough() {
         let world = World::new(&mut dice, files, chunks, 1 << 20);
         let mut peers: Vec<Peer> = (0..dice.within(0..5)).map(|_| any_peer(&mut dice, &world)).collect();
         let place = dice.within(0..peers.len() as u64 + 1) as usize;
-        peers.insert(place, Peer::steady(dice.within(1..200) as f64 / 10.0));
+        let mut honest = Peer::steady(dice.within(1..200) as f64 / 10.0);
+        if dice.one_in(2) {
+            honest.deltas = any_deltas(&mut dice, &world);
+        }
+        peers.insert(place, honest);
         let links = dice.within(1..3) as usize;
         let run = transfer(&world, &peers, links);
         assert_eq!(run.end, End::Done, "seed {seed}");
