@@ -4,6 +4,7 @@
 //! refs, staging and operations can be rebuilt from the packs.
 
 mod files;
+mod newest;
 mod operations;
 mod records;
 mod refs;
@@ -19,6 +20,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 pub use files::{FileRecord, TensorRecord};
+pub use newest::TensorPlace;
 pub use operations::Operation;
 pub use records::{PackRow, RecordTotals};
 pub use rescue::Rescued;
@@ -28,7 +30,11 @@ pub use stat_cache::{CachedStat, FileStat};
 use crate::object::Hash;
 
 /// The schema, one script a version, applied in order.
-const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+];
 
 /// Marks the file as ours ("FAI\x01").
 const APPLICATION_ID: i32 = 0x4641_4901;

@@ -6,6 +6,7 @@
 mod add;
 mod alone;
 mod arriving;
+mod bases;
 mod checkout;
 mod chunks;
 mod commit;
