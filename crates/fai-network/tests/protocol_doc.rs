@@ -8,7 +8,8 @@ use fai_core::storage::RecordHeader;
 use fai_network::Source;
 use fai_network::source::by_id;
 use fai_network::wire::message::{Reason, Reply, Request, Selector, Served, VERSION, wire};
-use fai_network::wire::records::{decode_request, encode_request, write_absent};
+use fai_network::session::bases::{Form, Offer};
+use fai_network::wire::records::{MAX_REQUEST, OFFER_LEN, decode_request, encode_request, write_absent, write_offer};
 use fai_network::wire::{MAX_BATCH, MAX_MESSAGE, PATIENCE, RECORDS, SILENCE, SYNC};
 
 fn document() -> String {

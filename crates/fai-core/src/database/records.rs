@@ -99,7 +99,7 @@ impl Database {
         let mut statement = self.connection.prepare(sql).map_err(|source| self.wrap(source))?;
         let mut rows = statement.query([]).map_err(|source| self.wrap(source))?;
         while let Some(row) = rows.next().map_err(|source| self.wrap(source))? {
-            let mut column = |index| hash_column(row, index).map_err(|source| self.wrap(source));
+            let column = |index| hash_column(row, index).map_err(|source| self.wrap(source));
             let (hash, base) = column(0)?.zip(column(1)?).ok_or_else(|| self.damaged("records"))?;
             visit(hash, base)?;
         }

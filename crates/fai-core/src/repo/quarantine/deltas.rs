@@ -147,16 +147,14 @@ impl Quarantine {
     /// The record, unless it is damaged or its base cannot be read.
     fn checked(&self, checker: &mut Checker, header: RecordHeader, payload: Vec<u8>) -> Option<Received> {
         let hash = header.hash;
-        let against = |raw: &[u8], payload| {
-            let checked = checker.check_against(&hash, header, payload, raw);
-            checked.map(|(received, _)| received).ok()
-        };
         match header.base {
-            Some(base) => self
-                .store
-                .with(Kind::Chunk, &base, |raw, _| against(raw, payload))
-                .ok()
-                .flatten(),
+            Some(base) => {
+                let against = |raw: &[u8], _: &_| {
+                    let checked = checker.check_against(&hash, header, payload, raw);
+                    checked.map(|(received, _)| received).ok()
+                };
+                self.store.with(Kind::Chunk, &base, against).ok().flatten()
+            }
             None => checker
                 .check(&hash, header, payload)
                 .map(|(received, _)| received)
