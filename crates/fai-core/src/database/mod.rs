@@ -20,7 +20,6 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 pub use files::{FileRecord, TensorRecord};
-pub use newest::TensorPlace;
 pub use operations::Operation;
 pub use records::{PackRow, RecordTotals};
 pub use rescue::Rescued;
