@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded};
 use fai_core::object::{CommitId, Hash, Id, Kind, TreeId};
-use fai_core::repo::{Event, Progress, Quarantine, Repository, Store};
+use fai_core::repo::{Event, Progress, Quarantine, Repository};
 use fai_core::storage::Feeder;
 use libp2p::PeerId;
 use tokio::sync::mpsc;
