@@ -6,9 +6,9 @@ use fai_core::object::{Hash, Kind};
 use fai_core::repo::RepositoryId;
 use fai_core::storage::RecordHeader;
 use fai_network::Source;
+use fai_network::session::bases::{Form, Offer};
 use fai_network::source::by_id;
 use fai_network::wire::message::{Reason, Reply, Request, Selector, Served, VERSION, wire};
-use fai_network::session::bases::{Form, Offer};
 use fai_network::wire::records::{MAX_REQUEST, OFFER_LEN, decode_request, encode_request, write_absent, write_offer};
 use fai_network::wire::{MAX_BATCH, MAX_MESSAGE, PATIENCE, RECORDS, SILENCE, SYNC};
 
@@ -154,7 +154,13 @@ fn requests_of_no_or_too_many_hashes_are_none() {
     for (code, len) in [(1, 33), (1, 64), (1, 66), (2, 32), (2, 65), (3, 33)] {
         assert_eq!(decode_request(&vec![code; len]), None, "{len} bytes of {code}");
     }
-    let longest = encode_request(vec![(Hash::from_bytes([1; 32]), Form::Against(Hash::from_bytes([2; 32]))); MAX_BATCH]);
+    let longest = encode_request(vec![
+        (
+            Hash::from_bytes([1; 32]),
+            Form::Against(Hash::from_bytes([2; 32]))
+        );
+        MAX_BATCH
+    ]);
     assert_eq!(longest.len(), MAX_REQUEST);
     assert!(decode_request(&longest).is_some());
 }

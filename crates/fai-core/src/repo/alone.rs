@@ -37,10 +37,7 @@ impl Store {
     }
 }
 
-fn depth(
-    chunk: &Hash,
-    header: &dyn Fn(&Hash) -> Result<Option<RecordHeader>, Error>,
-) -> Result<Option<usize>, Error> {
+fn depth(chunk: &Hash, header: &dyn Fn(&Hash) -> Result<Option<RecordHeader>, Error>) -> Result<Option<usize>, Error> {
     let mut next = *chunk;
     for depth in 0..=LONGEST_CHAIN {
         match header(&next)? {

@@ -34,9 +34,10 @@ const MOST_RECORDS: usize = 2048;
 /// Bytes asked for at once.
 const BATCH_BYTES: u64 = 4 << 20;
 
-/// After so many offers in a row the next chunks count half, and so on, so many times.
+/// After so many offers in a row the next chunks count half, and so on, so many times: few enough that a link does not
+/// hold much more than it brings soon if what follows is no offer.
 const ROW: u32 = 8;
-const MOST_HALVINGS: u32 = 8;
+const MOST_HALVINGS: u32 = 4;
 
 /// A link, for as long as the schedule lives: numbers are not used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -290,8 +291,10 @@ impl<P: Copy + Eq + Key> Schedule<P> {
             if room == 0 {
                 break;
             }
-            room = room.saturating_sub(waited.weight);
-            batch.push(**waited);
+            // In full: what another peer offers this one may send.
+            let (ask, weight) = (waited.ask, weight(&waited.ask, 0, &self.bases));
+            room = room.saturating_sub(weight);
+            batch.push(Waited { ask, weight });
         }
         self.doubled.extend(batch.iter().map(|waited| waited.ask.want.hash));
         batch

@@ -42,7 +42,9 @@ fn delta(raw: &[u8], base: &[u8]) -> (RecordHeader, Vec<u8>) {
         element: Element::F32,
         first: 0,
     };
-    let codec = Encoder::new().unwrap().encode_against(raw, Element::F32, against, &mut payload);
+    let codec = Encoder::new()
+        .unwrap()
+        .encode_against(raw, Element::F32, against, &mut payload);
     assert_eq!(codec, Codec::Delta);
     let header = RecordHeader {
         codec,
@@ -118,10 +120,15 @@ fn a_delta_comes_to_who_has_its_base_or_gets_it() {
         let chunks = versions(4);
         // The base is there.
         let asker = Asker::with_first().await;
-        asker.take(&Peer::honest(with_chunks(&chunks[..1])).await).await.unwrap();
+        asker
+            .take(&Peer::honest(with_chunks(&chunks[..1])).await)
+            .await
+            .unwrap();
         let mut world = with_chunks(&chunks[..1]);
         let files = chunks[..2].iter().enumerate();
-        let files = files.map(|(number, chunk)| world.file(&format!("{number}.bin"), &[chunk])).collect();
+        let files = files
+            .map(|(number, chunk)| world.file(&format!("{number}.bin"), &[chunk]))
+            .collect();
         let tree = world.tree(files);
         world.commit_on_main(tree);
         let peer = Peer::start(world, honest(chunks.clone())).await;
@@ -291,7 +298,10 @@ fn offers_that_lead_in_circles_or_nowhere_come_to_an_end() {
                 };
                 Some(Deed(offer(*chunk, other, 1), Then::GoOn))
             });
-            let report = asker.take(&Peer::start(with_chunks(&chunks), script).await).await.unwrap();
+            let report = asker
+                .take(&Peer::start(with_chunks(&chunks), script).await)
+                .await
+                .unwrap();
             assert_eq!(report.chunks, 40);
             assert!(chunks.iter().all(|chunk| depth(&asker, chunk) == Some(0)));
             asker.assert_sound();
@@ -353,7 +363,10 @@ fn a_repository_with_deltas_serves_every_form() {
             assert_eq!(&ask(&mut stream, chunk, form).await, b"FDEL");
             let mut offered = [0; 68];
             stream.read_exact(&mut offered).await.unwrap();
-            assert_eq!((&offered[..32], &offered[32..64]), (&chunk.as_bytes()[..], &base.as_bytes()[..]));
+            assert_eq!(
+                (&offered[..32], &offered[32..64]),
+                (&chunk.as_bytes()[..], &base.as_bytes()[..])
+            );
         }
         let mut checker = Checker::new().unwrap();
         let magic = ask(&mut stream, chunk, Form::Against(base)).await;
@@ -378,7 +391,9 @@ fn a_repository_with_deltas_serves_every_form() {
         }
         let asker = Asker::empty();
         let dialled = server.dial(&asker.node).await;
-        let mut remote = fai_network::fetch::Remote::open(&asker.node, dialled, selected(ID)).await.unwrap();
+        let mut remote = fai_network::fetch::Remote::open(&asker.node, dialled, selected(ID))
+            .await
+            .unwrap();
         let refs = remote.refs().await.unwrap();
         asker.fetch(vec![remote], refs).await.unwrap();
         assert_eq!(depth(&asker, &chunks[2]), Some(2));

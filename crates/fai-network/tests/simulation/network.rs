@@ -72,6 +72,11 @@ impl Peer {
         }
     }
 
+    /// Whether it offers anything.
+    pub fn offers(&self) -> bool {
+        self.offers != Offers::True || !self.deltas.is_empty()
+    }
+
     /// What it answers.
     fn answer(&self, world: &World, ask: &Ask, number: usize) -> Answer {
         let Promise::Chunk { len } = ask.want.promise else {

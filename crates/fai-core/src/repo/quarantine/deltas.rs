@@ -155,10 +155,7 @@ impl Quarantine {
                 };
                 self.store.with(Kind::Chunk, &base, against).ok().flatten()
             }
-            None => checker
-                .check(&hash, header, payload)
-                .map(|(received, _)| received)
-                .ok(),
+            None => checker.check(&hash, header, payload).map(|(received, _)| received).ok(),
         }
     }
 }
