@@ -186,6 +186,40 @@ fn two_copies_that_store_a_chunk_against_each_others_serve_one_transfer() {
 }
 
 #[test]
+fn a_transfer_that_is_cut_anywhere_between_its_waves_goes_on() {
+    bounded(async {
+        let chunks = versions(5);
+        let whole = Peer::start(with_chunks(&chunks), honest(chunks.clone())).await;
+        let asker = Asker::with_first().await;
+        asker.take(&whole).await.unwrap();
+        let messages = whole.messages();
+        let expected: Vec<_> = chunks.iter().map(|chunk| depth(&asker, chunk)).collect();
+        assert_eq!(expected, [Some(0), Some(1), Some(2), Some(3), Some(4)]);
+        let (mut said, mut cut) = (0, 0);
+        for len in &messages {
+            // Between two messages, and within one.
+            for at in [said + len / 2, said + len] {
+                let asker = Asker::with_first().await;
+                let leaving = honest(chunks.clone()).leave_after(at.max(1));
+                let before = asker.state();
+                let broken = Peer::start(with_chunks(&chunks), leaving).await;
+                if asker.take(&broken).await.is_err() {
+                    cut += 1;
+                    assert_eq!(asker.state(), before);
+                }
+                let after = Peer::start(with_chunks(&chunks), honest(chunks.clone())).await;
+                asker.take(&after).await.unwrap();
+                let depths: Vec<_> = chunks.iter().map(|chunk| depth(&asker, chunk)).collect();
+                assert_eq!(depths, expected, "cut after {at} bytes");
+                asker.assert_sound();
+            }
+            said += len;
+        }
+        assert!(cut > messages.len(), "{cut} of {}", messages.len());
+    });
+}
+
+#[test]
 fn answers_in_a_form_that_was_not_asked_for_are_refused() {
     bounded(async {
         let chunks = versions(3);

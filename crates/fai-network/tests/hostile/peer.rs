@@ -84,9 +84,14 @@ impl Script {
     }
 
     pub fn leaving_after(bytes: usize) -> Self {
+        Self::honest().leave_after(bytes)
+    }
+
+    /// The same, of one that does as this one until then.
+    pub fn leave_after(self, bytes: usize) -> Self {
         Self {
             leaves_after: Some(bytes),
-            ..Self::honest()
+            ..self
         }
     }
 }
