@@ -103,7 +103,7 @@ fn copies_that_store_the_same_chunks_differently_serve_one_transfer() {
 fn lies_about_bases_cost_their_peers_time_and_end() {
     let world = World::versions(3, 400, CHUNK);
     let honest = storing(chained(&world), 50.0);
-    let alone = transfer(&world, &[honest.clone()], 1);
+    let alone = transfer(&world, std::slice::from_ref(&honest), 1);
     for offers in [
         Offers::Nowhere,
         Offers::Loop,
@@ -116,7 +116,7 @@ fn lies_about_bases_cost_their_peers_time_and_end() {
             ..Peer::steady(50.0)
         };
         // What is sent alone when it is asked for so is a right answer, however often it was offered.
-        let run = transfer(&world, &[liar.clone()], 1);
+        let run = transfer(&world, std::slice::from_ref(&liar), 1);
         let end = if offers == Offers::Always {
             End::Stuck
         } else {
