@@ -16,6 +16,7 @@ mod chunks;
 mod commit;
 mod completions;
 mod config;
+mod deltas;
 mod diff;
 mod disturbances;
 mod fetch;

@@ -6,9 +6,10 @@ use fai_core::object::{Hash, Kind};
 use fai_core::repo::RepositoryId;
 use fai_core::storage::RecordHeader;
 use fai_network::Source;
+use fai_network::session::bases::{Form, Offer};
 use fai_network::source::by_id;
 use fai_network::wire::message::{Reason, Reply, Request, Selector, Served, VERSION, wire};
-use fai_network::wire::records::{decode_request, encode_request, write_absent};
+use fai_network::wire::records::{MAX_REQUEST, OFFER_LEN, decode_request, encode_request, write_absent, write_offer};
 use fai_network::wire::{MAX_BATCH, MAX_MESSAGE, PATIENCE, RECORDS, SILENCE, SYNC};
 
 fn document() -> String {
@@ -101,9 +102,10 @@ fn records_are_what_the_page_says() {
     let dumps = dumps();
     let wanted = [Kind::Chunk.hash(b"hello, fai\n"), Hash::from_bytes([0xff; 32])];
     let mut asked = framed(minicbor::to_vec(by_id(&id())).unwrap());
-    asked.extend(framed(encode_request(&wanted)));
+    let asks = wanted.map(|hash| (hash, Form::Any));
+    asked.extend(framed(encode_request(asks)));
     assert_eq!(asked, dumps[4]);
-    assert_eq!(decode_request(&asked[asked.len() - 64..]), Some(wanted.to_vec()));
+    assert_eq!(decode_request(&asked[asked.len() - 66..]), Some(asks.to_vec()));
 
     let header = RecordHeader::read(&dumps[5]).unwrap();
     assert_eq!((header.kind, header.hash), (Kind::Chunk, wanted[0]));
@@ -112,6 +114,22 @@ fn records_are_what_the_page_says() {
     answers.extend(b"hello, fai\n");
     write_absent(&wanted[1], &mut answers);
     assert_eq!(answers, dumps[5]);
+}
+
+#[test]
+fn an_offer_and_what_is_asked_then_are_what_the_page_says() {
+    let dumps = dumps();
+    let chunk = |text: &[u8]| Kind::Chunk.hash(text);
+    let [base, first, second] = [b"base", b"one.", b"two."].map(|text| chunk(text));
+    let mut answers = Vec::new();
+    for (hash, len) in [(first, 700), (second, 800)] {
+        write_offer(&hash, &Offer { base, len }, &mut answers);
+    }
+    assert_eq!(answers, dumps[6]);
+    assert_eq!(answers.len() as u64, 2 * OFFER_LEN);
+    let asks = [(first, Form::Against(base)), (second, Form::Alone)];
+    assert_eq!(framed(encode_request(asks)), dumps[7]);
+    assert_eq!(decode_request(&dumps[7][4..]), Some(asks.to_vec()));
 }
 
 #[test]
@@ -130,7 +148,19 @@ fn limits_are_those_of_the_code() {
 
 #[test]
 fn requests_of_no_or_too_many_hashes_are_none() {
-    for len in [0, 31, 33, 32 * (MAX_BATCH + 1)] {
+    for len in [0, 32, 34, 33 * (MAX_BATCH + 1)] {
         assert_eq!(decode_request(&vec![0; len]), None, "{len} bytes");
     }
+    for (code, len) in [(1, 33), (1, 64), (1, 66), (2, 32), (2, 65), (3, 33)] {
+        assert_eq!(decode_request(&vec![code; len]), None, "{len} bytes of {code}");
+    }
+    let longest = encode_request(vec![
+        (
+            Hash::from_bytes([1; 32]),
+            Form::Against(Hash::from_bytes([2; 32]))
+        );
+        MAX_BATCH
+    ]);
+    assert_eq!(longest.len(), MAX_REQUEST);
+    assert!(decode_request(&longest).is_some());
 }

@@ -87,6 +87,25 @@ impl Database {
         Ok(())
     }
 
+    /// All deltas with their bases, handed to `visit` one by one.
+    ///
+    /// # Errors
+    /// When SQLite fails or a row is damaged; or the error of `visit`.
+    pub fn for_each_delta<E: From<DatabaseError>>(
+        &self,
+        mut visit: impl FnMut(Hash, Hash) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let sql = "SELECT hash, base FROM records WHERE base IS NOT NULL";
+        let mut statement = self.connection.prepare(sql).map_err(|source| self.wrap(source))?;
+        let mut rows = statement.query([]).map_err(|source| self.wrap(source))?;
+        while let Some(row) = rows.next().map_err(|source| self.wrap(source))? {
+            let column = |index| hash_column(row, index).map_err(|source| self.wrap(source));
+            let (hash, base) = column(0)?.zip(column(1)?).ok_or_else(|| self.damaged("records"))?;
+            visit(hash, base)?;
+        }
+        Ok(())
+    }
+
     /// The records of one pack by their offsets. Reads the whole index: for damaged packs only.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! pass in what time it is and who they are.
 
 mod add;
+mod alone;
 mod arriving;
 mod bases;
 mod checkout;
@@ -51,6 +52,7 @@ use std::sync::Arc;
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 
 pub use add::{AddOptions, AddReport, AddedFile};
+pub use alone::Reencoder;
 pub use arriving::{Arriving, Prefix, Prefixes};
 pub use checkout::{CheckoutOptions, CheckoutReport};
 pub use chunks::{ChunkInfo, ChunkList};

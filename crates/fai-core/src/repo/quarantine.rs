@@ -3,6 +3,11 @@
 //!
 //! A quarantine is a store of its own in `.fai/quarantine/N`, laid over the repository's. It outlives its process, so
 //! that an interrupted transfer goes on with what it has; the next transfer takes over the first one without an owner.
+//!
+//! A chunk may lie here as a delta against one of the repository, or against another one here. What has lost its base is
+//! not kept (`quarantine/deltas`).
+
+mod deltas;
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -13,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam_channel::bounded;
 use parking_lot::ReentrantMutex;
 
+use self::deltas::Fate;
 use super::arriving::{Prefix, Prefixes};
 use super::content::FileReader;
 use super::durable::{lock, replace_file};
@@ -21,13 +27,16 @@ use super::store::{Store, read_sealed};
 use super::{Error, Head, Repository};
 use crate::database::{Database, Operation};
 use crate::object::{CommitId, ContentHash, FileId, Hash, Id, Kind, Time};
-use crate::storage::{Checker, IndexEntry, SealedPack, list_packs, pack_path, sync_folder};
+use crate::storage::{IndexEntry, SealedPack, list_packs, pack_path, sync_folder};
 
 /// Transfers into one repository at the same time.
 const SLOTS: usize = 64;
 
 /// Stands in a quarantine from the moment when its packs begin to move into the repository.
 const MOVING: &str = "moving";
+
+/// Locked in the folder of quarantines while one of them becomes part of the repository.
+const INSTALLING: &str = "installing.lock";
 
 /// Chunks that a file of no length may have, and the length that allows one more: a few objects can name the same
 /// chunks so often that no machine would ever read them all.
@@ -102,11 +111,14 @@ impl Repository {
         finish_move(&folder, self.store.packs().folder())?;
         self.store.adopt_orphans()?;
         let store = self.overlay(&folder)?;
-        Ok(Some(Quarantine {
+        let quarantine = Quarantine {
             folder,
             store,
             _lock: lock,
-        }))
+        };
+        // What was here when it came may be gone from the repository.
+        quarantine.drop_baseless()?;
+        Ok(Some(quarantine))
     }
 
     /// The store in `folder`, laid over the repository's own.
@@ -148,7 +160,11 @@ impl Repository {
         let _lock = lock(&self.directory.join("lock"), files.is_none())?;
         self.check_moves(moves)?;
         self.take_cuts(&quarantine)?;
+        // One after the other: together two could make chains that neither of them sees.
+        let installing = lock(&self.directory.join("quarantine").join(INSTALLING), false)?;
+        quarantine.shorten_chains()?;
         self.install(&quarantine)?;
+        drop(installing);
         self.forget_cuts()?;
         if let Some((
             RefMove {
@@ -309,39 +325,18 @@ impl Quarantine {
     }
 
     /// Drops the objects that are not in `met`: leftovers of a transfer of something else, which may lead to what is not
-    /// here. Chunks lead nowhere and stay.
+    /// here. Chunks lead nowhere, or to a base that is here, and stay.
     ///
     /// # Errors
     /// When packs cannot be read or written.
     pub fn retain_objects(&self, met: &HashSet<Hash>) -> Result<(), Error> {
-        let folder = self.store.packs().folder();
-        let stays = |entry: &IndexEntry| entry.header.kind == Kind::Chunk || met.contains(&entry.header.hash);
-        let rows = self.store.index().packs()?;
-        for row in rows {
-            let pack = read_sealed(folder, row.name)?;
-            if pack.entries.iter().all(stays) {
-                continue;
-            }
-            let mut checker = Checker::new()?;
-            let kept = pack.entries.iter().filter(|entry| stays(entry));
-            let mut records = Vec::new();
-            let mut buffer = Vec::new();
-            for IndexEntry { header, .. } in kept {
-                self.store.record(&header.hash, &mut buffer)?;
-                let payload = buffer.get(header.header_len()..).unwrap_or_default().to_vec();
-                let checked = checker.check(&header.hash, *header, payload);
-                // A damaged one is fetched again.
-                records.extend(checked.ok().map(|(received, _)| received));
-            }
-            self.store.index().transaction(|writer| writer.remove_pack(&row.name))?;
-            let path = pack_path(folder, &row.name);
-            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-            self.store.packs().close();
-            self.store.write(1, &|_| (), |feeder| {
-                records.into_iter().try_for_each(|record| Ok(feeder.received(record)?))
-            })?;
-        }
-        Ok(())
+        self.rewrite(|entry: &IndexEntry| match entry.header.kind {
+            Kind::Chunk => Fate::Stays,
+            _ if met.contains(&entry.header.hash) => Fate::Stays,
+            _ => Fate::Goes,
+        })?;
+        // What was found to be damaged is gone as well.
+        self.drop_baseless()
     }
 
     /// Throws away what lies here, and the place itself: that of a file that was fetched is of no more use.

@@ -1,11 +1,11 @@
 //! Records that come from elsewhere: checked before anything else sees them, then stored as they came.
 //!
 //! A chunk travels in the encoding in which its sender stores it. Whoever receives it decodes it once, to check it
-//! against its id, and keeps the encoded bytes.
+//! against its id, and keeps the encoded bytes. For one that is a delta the caller brings the content of its base.
 
 use super::record::{RecordHeader, max_raw_len};
 use crate::codec::{Codec, CodecError, Decoder};
-use crate::object::Hash;
+use crate::object::{Hash, Kind};
 
 /// A record whose payload was decoded and found to be what its header says. Only [`Checker::check`] makes one.
 #[derive(Debug)]
@@ -40,8 +40,8 @@ pub enum Refusal {
     /// Longer than its kind may be, or of another length than its header says.
     #[error("its length is impossible")]
     Length,
-    /// In an encoding that does not travel.
-    #[error("its encoding does not stand alone")]
+    /// A delta where something that stands alone was asked for, or the other way round, or no delta of a chunk.
+    #[error("its encoding is not the one asked for")]
     Encoding,
     /// The payload cannot be decoded.
     #[error("it cannot be decoded: {0}")]
@@ -79,8 +79,8 @@ impl Checker {
         std::mem::replace(&mut self.raw, instead)
     }
 
-    /// Decodes a record and compares it with `wanted`. Returns it with its raw bytes. What is allocated is bounded by
-    /// the longest record of its kind.
+    /// Decodes a record that stands alone and compares it with `wanted`. Returns it with its raw bytes. What is allocated
+    /// is bounded by the longest record of its kind.
     ///
     /// # Errors
     /// Says what is wrong with it.
@@ -89,6 +89,30 @@ impl Checker {
         wanted: &Hash,
         header: RecordHeader,
         payload: Vec<u8>,
+    ) -> Result<(Received, &[u8]), Refusal> {
+        self.check_with(wanted, header, payload, None)
+    }
+
+    /// The same for a chunk that is a delta; `base` are the raw bytes of the chunk that its header names.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn check_against(
+        &mut self,
+        wanted: &Hash,
+        header: RecordHeader,
+        payload: Vec<u8>,
+        base: &[u8],
+    ) -> Result<(Received, &[u8]), Refusal> {
+        self.check_with(wanted, header, payload, Some(base))
+    }
+
+    fn check_with(
+        &mut self,
+        wanted: &Hash,
+        header: RecordHeader,
+        payload: Vec<u8>,
+        base: Option<&[u8]>,
     ) -> Result<(Received, &[u8]), Refusal> {
         if header.hash != *wanted {
             return Err(Refusal::Other {
@@ -99,13 +123,15 @@ impl Checker {
         if u64::from(header.raw_len) > max_raw_len(header.kind) || header.encoded_len as usize != payload.len() {
             return Err(Refusal::Length);
         }
-        if header.codec == Codec::Delta {
-            return Err(Refusal::Encoding);
-        }
+        let is_delta = header.codec == Codec::Delta && header.kind == Kind::Chunk && header.base.is_some();
+        let stands_alone = header.codec != Codec::Delta && header.base.is_none();
         self.raw.resize(header.raw_len as usize, 0);
-        self.decoder
-            .decode(header.codec, &payload, &mut self.raw)
-            .map_err(|error| Refusal::Undecodable(error.to_string()))?;
+        let decoded = match base {
+            None if stands_alone => self.decoder.decode(header.codec, &payload, &mut self.raw),
+            Some(base) if is_delta => self.decoder.decode_against(&payload, base, &mut self.raw),
+            _ => return Err(Refusal::Encoding),
+        };
+        decoded.map_err(|error| Refusal::Undecodable(error.to_string()))?;
         if header.kind.hash(&self.raw) != header.hash {
             return Err(Refusal::Content(header.hash));
         }
@@ -117,7 +143,6 @@ impl Checker {
 mod tests {
     use super::*;
     use crate::codec::Encoder;
-    use crate::object::Kind;
     use crate::tensor::Element;
 
     fn record(bytes: &[u8]) -> (RecordHeader, Vec<u8>) {

@@ -1,13 +1,16 @@
 //! The driver: asks the links for what the schedule says, hands what was checked to the quarantine, and has lost peers tried
-//! again. What is asked of whom is the schedule's to decide.
+//! again. What is asked of whom, and in which form, is the schedule's to decide.
+//!
+//! Chunks that are deltas may come in waves: those whose bases are part of the same transfer are asked for when the bases can
+//! be read, that is, when the packs they lie in are finished. So the store is written to once for each wave.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded};
-use fai_core::object::{Hash, Id, Kind, TreeId};
-use fai_core::repo::{Event, Progress, Quarantine, Repository, Store};
+use fai_core::object::{CommitId, Hash, Id, Kind, TreeId};
+use fai_core::repo::{Event, Progress, Quarantine, Repository};
 use fai_core::storage::Feeder;
 use libp2p::PeerId;
 use tokio::sync::mpsc;
@@ -18,10 +21,12 @@ use super::here::Here;
 use super::link::{self, Heard};
 use super::reconnect::{Returned, Whereabouts, may_pass};
 use super::remote::failed;
-use super::{Brought, FetchReport, Goal, Remote, commits, depth, paths};
+use super::{Brought, FetchReport, Goal, Remote, Step, commits, depth, in_waves, paths};
 use crate::session::backoff;
-use crate::session::plan::{Contradiction, Promise, Totals, Want};
+use crate::session::bases::Ask;
+use crate::session::plan::{Contradiction, Plan, Promise, Want};
 use crate::session::schedule::{LinkId, Outlook, Schedule};
+use crate::wire::records::OFFER_LEN;
 use crate::{Connection, Error, Node};
 
 /// Answers that wait for a checker, and checked records that wait for the driver.
@@ -38,12 +43,12 @@ struct Network<'a> {
 struct Driver<'a> {
     schedule: Schedule<PeerId>,
     network: Network<'a>,
-    requests: HashMap<LinkId, mpsc::UnboundedSender<Vec<Want>>>,
+    requests: HashMap<LinkId, mpsc::UnboundedSender<Vec<Ask>>>,
     contents: Contents,
     /// Peers that can be tried again, and how often they were since something came from them.
     known: HashMap<PeerId, (Whereabouts, u32)>,
     repository: &'a Repository,
-    store: &'a Store,
+    quarantine: &'a Quarantine,
     report: FetchReport,
     started: Instant,
     /// Why a peer was given up.
@@ -52,15 +57,9 @@ struct Driver<'a> {
     told_sending: HashSet<PeerId>,
     /// Peers that are reached through a relay.
     relayed: HashSet<PeerId>,
-}
-
-/// What a transfer came to, and the objects that it met.
-struct Outcome {
-    result: Result<(), Error>,
-    report: FetchReport,
-    totals: Totals,
-    met: HashSet<Hash>,
-    /// The root trees of the new commits.
+    /// The new commits.
+    commits: HashSet<CommitId>,
+    /// Their root trees, the newest first.
     roots: Vec<TreeId>,
 }
 
@@ -82,126 +81,114 @@ pub(super) fn run(
     let heard = Arc::new(Mutex::new(heard));
     let (news_sender, news) = bounded::<News>(QUEUE);
     let (contents, listener) = Contents::new();
-    let mut outcome = None;
-    let hashed = std::thread::scope(|scope| {
+    let (brought, roots) = std::thread::scope(|scope| {
         let hashing = scope.spawn(|| listener.run());
         for _ in 0..checkers {
             let (heard, news_sender, contents) = (Arc::clone(&heard), news_sender.clone(), contents.clone());
-            scope.spawn(move || checker::run(&heard, &news_sender, &contents));
+            scope.spawn(move || checker::run(&heard, &news_sender, &contents, store));
         }
         drop(news_sender);
-        let written = store.write(1, &|_| (), |feeder| {
-            let network = Network {
-                runtime,
-                node,
-                heard: heard_sender,
-                tasks: Vec::new(),
-            };
-            outcome = Some(transfer(
-                network,
-                (repository, quarantine),
-                contents,
-                remotes,
-                goal,
-                &news,
-                feeder,
-                progress,
-            ));
-            // Nobody listens any more, so the checkers end. What came before an error is kept: the error is taken out
-            // of the store's hands.
-            drop(news);
-            Ok(())
+        let network = Network {
+            runtime,
+            node,
+            heard: heard_sender,
+            tasks: Vec::new(),
+        };
+        let mut driver = Driver::new(network, repository, quarantine, contents, started);
+        let mut goal = Some((remotes, goal));
+        let result = in_waves(store, |feeder| {
+            match goal.take() {
+                Some((remotes, goal)) => driver.begin(remotes, goal, feeder)?,
+                None => driver.schedule.wave(&driver.here())?,
+            }
+            driver.drive(&news, feeder, progress)
         });
+        // Nobody listens any more, so the checkers end, and with them the one who hashes.
+        drop(news);
+        let (report, met, roots) = driver.finish();
         let hashed = hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        written.map(|_| hashed)
+        result.map(|()| (Brought { report, met, hashed }, roots))
     })?;
-    let Some(outcome) = outcome else {
-        return Err(Error::Setup("the transfer did not begin".into()));
-    };
-    outcome.result?;
-    paths::check(store, &outcome.roots)?;
-    let report = FetchReport {
-        files: outcome.totals.files,
-        bytes: outcome.totals.bytes,
-        chunks_reused: outcome.totals.reused_chunks,
-        bytes_reused: outcome.totals.reused_bytes,
-        time: started.elapsed(),
-        ..outcome.report
-    };
-    let met = outcome.met;
-    Ok(Brought { report, met, hashed })
+    paths::check(store, &roots)?;
+    Ok(brought)
 }
 
-/// Commits first, then everything that they lead to.
-#[expect(clippy::too_many_arguments, reason = "both sides of a transfer, once")]
-fn transfer(
-    network: Network<'_>,
-    (repository, quarantine): (&Repository, &Quarantine),
-    contents: Contents,
-    remotes: &mut [Remote],
-    goal: Goal<'_>,
-    news: &Receiver<News>,
-    feeder: &mut Feeder<'_>,
-    progress: &dyn Progress,
-) -> Outcome {
-    let mut outcome = Outcome {
-        result: Ok(()),
-        report: FetchReport::default(),
-        totals: Totals::default(),
-        met: HashSet::new(),
-        roots: Vec::new(),
-    };
-    let Some(first) = remotes.first_mut() else {
-        return outcome;
-    };
-    let (store, mut plan) = (quarantine.store(), goal.plan);
-    let add = |tree| {
-        plan.add_root(tree);
-        outcome.roots.push(tree);
-    };
-    let (runtime, wants) = (network.runtime, goal.commits);
-    let commits = match goal.depth {
-        None => commits::fetch(runtime, repository, store, first, wants, feeder, add),
-        Some(depth) => depth::fetch(runtime, repository, quarantine, first, (wants, depth), feeder, add),
-    };
-    match commits {
-        Ok(commits) => {
-            outcome.report.commits = commits.len() as u64;
-            outcome.met.extend(commits.iter().map(|id| *id.hash()));
-        }
-        Err(error) => {
-            outcome.result = Err(error);
-            return outcome;
+impl<'a> Driver<'a> {
+    fn new(
+        network: Network<'a>,
+        repository: &'a Repository,
+        quarantine: &'a Quarantine,
+        contents: Contents,
+        started: Instant,
+    ) -> Self {
+        Self {
+            schedule: Schedule::new(Plan::default()),
+            network,
+            requests: HashMap::new(),
+            contents,
+            known: HashMap::new(),
+            repository,
+            quarantine,
+            report: FetchReport::default(),
+            started,
+            cause: None,
+            told: (0, 0),
+            told_sending: HashSet::new(),
+            relayed: HashSet::new(),
+            commits: HashSet::new(),
+            roots: Vec::new(),
         }
     }
-    let whereabouts = remotes.iter().filter_map(Whereabouts::of);
-    let mut driver = Driver {
-        schedule: Schedule::new(plan),
-        network,
-        requests: HashMap::new(),
-        contents,
-        known: whereabouts.map(|place| (place.peer, (place, 0))).collect(),
-        repository,
-        store,
-        report: outcome.report,
-        started: Instant::now(),
-        cause: None,
-        told: (0, 0),
-        told_sending: HashSet::new(),
-        relayed: HashSet::new(),
-    };
-    for remote in remotes.iter() {
-        driver.open_link(remote.connection(), remote.id.as_bytes());
-    }
-    outcome.result = driver.drive(news, feeder, progress);
-    driver.network.tasks.iter().for_each(tokio::task::JoinHandle::abort);
-    outcome.report = driver.report;
-    outcome.totals = driver.schedule.totals();
-    outcome.met.extend(driver.schedule.into_plan().met());
-    outcome
-}
 
-impl Driver<'_> {
+    /// Fetches the commits, and opens a link to every peer for all that they lead to.
+    fn begin(&mut self, remotes: &mut [Remote], goal: Goal<'_>, feeder: &mut Feeder<'_>) -> Result<(), Error> {
+        let Some(first) = remotes.first_mut() else {
+            return Ok(());
+        };
+        let (runtime, repository, wants) = (self.network.runtime, self.repository, goal.commits);
+        let (quarantine, roots) = (self.quarantine, &mut self.roots);
+        let add = |tree| roots.push(tree);
+        self.commits = match goal.depth {
+            None => commits::fetch(runtime, repository, quarantine.store(), first, wants, feeder, add),
+            Some(depth) => depth::fetch(runtime, repository, quarantine, first, (wants, depth), feeder, add),
+        }?;
+        self.report.commits = self.commits.len() as u64;
+        let mut plan = goal.plan;
+        // The oldest first: newer versions stand on older ones.
+        self.roots.iter().rev().for_each(|tree| plan.add_root(*tree));
+        self.schedule = Schedule::new(plan);
+        let whereabouts = remotes.iter().filter_map(Whereabouts::of);
+        self.known = whereabouts.map(|place| (place.peer, (place, 0))).collect();
+        for remote in remotes.iter() {
+            self.open_link(remote.connection(), remote.id.as_bytes());
+        }
+        Ok(())
+    }
+
+    /// What came of it: the report, the objects that were met, and the root trees of the new commits.
+    fn finish(self) -> (FetchReport, HashSet<Hash>, Vec<TreeId>) {
+        self.network.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        let totals = self.schedule.totals();
+        let report = FetchReport {
+            files: totals.files,
+            bytes: totals.bytes,
+            chunks_reused: totals.reused_chunks,
+            bytes_reused: totals.reused_bytes,
+            time: self.started.elapsed(),
+            ..self.report
+        };
+        let commits = self.commits.iter().map(|id| *id.hash());
+        let met = commits.chain(self.schedule.into_plan().met()).collect();
+        (report, met, self.roots)
+    }
+
+    fn here(&self) -> Here<'a> {
+        Here {
+            repository: self.repository,
+            store: self.quarantine.store(),
+        }
+    }
+
     fn open_link(&mut self, connection: &Connection, repository: &[u8; 32]) {
         let (requests, received) = mpsc::unbounded_channel();
         let link = self.schedule.connect(connection.peer);
@@ -222,12 +209,18 @@ impl Driver<'_> {
         self.requests.insert(link, requests);
     }
 
-    fn drive(&mut self, news: &Receiver<News>, feeder: &mut Feeder<'_>, progress: &dyn Progress) -> Result<(), Error> {
+    fn drive(
+        &mut self,
+        news: &Receiver<News>,
+        feeder: &mut Feeder<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Step, Error> {
         loop {
             self.ask()?;
             self.tell(progress);
             match self.schedule.outlook() {
-                Outlook::Done => return Ok(()),
+                Outlook::Done => return Ok(Step::Done),
+                Outlook::Wave => return Ok(Step::Wave),
                 Outlook::Stuck(lost) => return Err(self.stuck(lost)),
                 Outlook::Going => {}
             }
@@ -240,10 +233,7 @@ impl Driver<'_> {
 
     /// Keeps every link busy: one batch each by turns, so that little work is shared, too.
     fn ask(&mut self) -> Result<(), Error> {
-        let local = Here {
-            repository: self.repository,
-            store: self.store,
-        };
+        let local = self.here();
         loop {
             let mut asked = false;
             for link in self.schedule.open_links() {
@@ -264,10 +254,11 @@ impl Driver<'_> {
         match news {
             News::Record {
                 link,
-                want,
+                ask,
                 received,
                 raw,
             } => {
+                let want = ask.want;
                 self.report.wire_bytes += received.header().record_len();
                 if let Promise::Chunk { len } = want.promise
                     && u64::from(received.header().raw_len) != len
@@ -277,7 +268,7 @@ impl Driver<'_> {
                     return Err(Contradiction { kind, hash, reason }.into());
                 }
                 let object = (want.promise.kind() != Kind::Chunk).then_some(raw.as_slice());
-                if !self.schedule.came(link, &want, object, self.started.elapsed())? {
+                if !self.schedule.came(link, &ask, object, self.started.elapsed())? {
                     // Somebody else was faster.
                     return Ok(());
                 }
@@ -293,12 +284,18 @@ impl Driver<'_> {
                 }
                 feeder.received(received).map_err(fai_core::repo::Error::from)?;
             }
-            News::Absent { link, want } => {
-                if !self.schedule.is_absent(link, &want) {
-                    return Err(nowhere(&want));
+            News::Offer { link, ask, offer } => {
+                self.report.wire_bytes += OFFER_LEN;
+                let (local, now) = (self.here(), self.started.elapsed());
+                self.schedule.offered(link, &ask, &offer, &local, now)?;
+            }
+            News::Baseless { link, ask } => self.schedule.is_baseless(link, &ask),
+            News::Absent { link, ask } => {
+                if !self.schedule.is_absent(link, &ask) {
+                    return Err(nowhere(&ask.want));
                 }
             }
-            News::Wrong { link, want, refusal } => {
+            News::Wrong { link, ask, refusal } => {
                 let Some(peer) = self.schedule.peer(link).filter(|_| self.schedule.is_open(link)) else {
                     return Ok(());
                 };
@@ -311,7 +308,8 @@ impl Driver<'_> {
                         "{peer} sent wrong data and is not asked any more"
                     )));
                 }
-                let reason = format!("{} {}: {refusal}", want.promise.kind().name(), want.hash.short());
+                let Want { hash, promise } = ask.want;
+                let reason = format!("{} {}: {refusal}", promise.kind().name(), hash.short());
                 self.cause = Some(Error::WrongData { peer, reason });
             }
             News::Ended { link, error } => {

@@ -1,19 +1,20 @@
 //! Fetching from a repository on this machine: the plan, the checks and the quarantine of a transfer between peers, with
 //! threads that read its packs where there would be links. A copy of what is damaged therefore fails and says where.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use fai_core::object::{Commit, CommitId, Hash, Id, Kind, Object, TreeId};
-use fai_core::repo::{Error as CoreError, Event, Prefixes, Progress, Quarantine, Repository};
-use fai_core::storage::{Checker, Feeder, Received, Refusal, StorageError, pack_path};
+use fai_core::repo::{Error as CoreError, Event, Prefixes, Progress, Quarantine, Reencoder, Repository};
+use fai_core::storage::{Checker, Feeder, Received, RecordHeader, Refusal, StorageError, pack_path};
 
 use super::contents::Contents;
 use super::here::Here;
-use super::{FetchReport, check, kept};
+use super::{FetchReport, Step, check, in_waves, kept};
 use crate::Error;
-use crate::session::plan::{Contradiction, Plan, Promise, Totals, Want};
+use crate::session::bases::{Ask, Bases, Form, Offer};
+use crate::session::plan::{Contradiction, Plan, Promise, Totals};
 
 /// Records that are asked of the readers and not taken yet. Only [`READY`] of them hold memory.
 const UNDER_WAY: usize = 512;
@@ -50,94 +51,126 @@ fn run(
 ) -> Result<(FetchReport, Prefixes), Error> {
     let (started, store) = (Instant::now(), quarantine.store());
     let readers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let (ask, asked) = bounded::<Want>(UNDER_WAY);
+    let (ask, asked) = bounded::<Ask>(UNDER_WAY);
     let (tell, told) = bounded(READY);
     let (contents, listener) = Contents::new();
-    let (mut outcome, mut met) = (None, HashSet::new());
-    let hashed = std::thread::scope(|scope| {
+    let (report, met, hashed) = std::thread::scope(|scope| {
         let hashing = scope.spawn(|| listener.run());
         for _ in 0..readers {
             let (asked, tell, contents) = (asked.clone(), tell.clone(), contents.clone());
             scope.spawn(move || read_all(source, &asked, &tell, &contents));
         }
         drop((asked, tell));
-        let written = store.write(1, &|_| (), |feeder| {
-            let mut copy = Copy {
-                plan: Plan::default(),
-                here: Here { repository, store },
-                report: FetchReport::default(),
-                told: Totals::default(),
-                contents,
-            };
-            // What came before an error is kept: the error is taken out of the store's hands.
-            let result =
-                copy_commits(source, &copy.here, wants, feeder, |tree| copy.plan.add_root(tree)).and_then(|commits| {
-                    copy.report.commits = commits.len() as u64;
-                    met.extend(commits.iter().map(|id| *id.hash()));
-                    copy.drive(&ask, &told, feeder, progress)
-                });
-            // The readers end when nobody asks and nobody listens.
-            drop((ask, told));
-            met.extend(copy.plan.met());
-            outcome = Some((result, copy.report, copy.plan.totals()));
-            Ok(())
+        let mut copy = Copy {
+            plan: Plan::default(),
+            retry: VecDeque::new(),
+            bases: Bases::default(),
+            here: Here { repository, store },
+            report: FetchReport::default(),
+            told: Totals::default(),
+            contents,
+            commits: None,
+        };
+        let result = in_waves(store, |feeder| {
+            copy.begin(source, wants, feeder)?;
+            copy.drive(&ask, &told, feeder, progress)
         });
+        // The readers end when nobody asks and nobody listens, and with them the one who hashes.
+        drop((ask, told));
+        let (report, met) = copy.finish();
         let hashed = hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        written.map(|_| hashed)
+        result.map(|()| (report, met, hashed))
     })?;
-    let (result, report, totals) = outcome.unwrap_or((Ok(()), FetchReport::default(), Totals::default()));
-    result?;
     // What an earlier transfer of something else left may lead to what is not here.
     quarantine.retain_objects(&met)?;
     let report = FetchReport {
-        files: totals.files,
-        bytes: totals.bytes,
-        chunks_reused: totals.reused_chunks,
-        bytes_reused: totals.reused_bytes,
         time: started.elapsed(),
         ..report
     };
     Ok((report, hashed))
 }
 
-/// A record as a reader found it.
-struct Read {
-    want: Want,
-    received: Received,
-    /// Raw bytes of an object, which lead on; chunks lead nowhere.
-    raw: Vec<u8>,
+/// What a reader found.
+enum Read {
+    Record {
+        ask: Ask,
+        received: Received,
+        /// Raw bytes of an object, which lead on; chunks lead nowhere.
+        raw: Vec<u8>,
+    },
+    /// The chunk is stored as a delta, and was not asked for as this one.
+    Offer { ask: Ask, offer: Offer },
 }
 
 /// A copy that goes on.
 struct Copy<'a> {
     plan: Plan,
+    /// Chunks that were offered, to be asked for in another form.
+    retry: VecDeque<Ask>,
+    bases: Bases,
     here: Here<'a>,
     report: FetchReport,
     told: Totals,
     contents: Contents,
+    /// The new ones, when it has begun.
+    commits: Option<HashSet<CommitId>>,
 }
 
 impl Copy<'_> {
+    /// The first time, copies the commits; later, what waited for bases is asked for, which can be read by now.
+    fn begin(&mut self, source: &Repository, wants: &[CommitId], feeder: &mut Feeder<'_>) -> Result<(), Error> {
+        if self.commits.is_some() {
+            let retry = &self.retry;
+            let asks = self
+                .bases
+                .wave(&self.here, |base| retry.iter().any(|ask| ask.want.hash == *base))?;
+            self.retry.extend(asks);
+            return Ok(());
+        }
+        let mut roots = Vec::new();
+        let commits = copy_commits(source, &self.here, wants, feeder, |tree| roots.push(tree))?;
+        // The oldest first: newer versions stand on older ones.
+        roots.into_iter().rev().for_each(|tree| self.plan.add_root(tree));
+        self.report.commits = commits.len() as u64;
+        self.commits = Some(commits);
+        Ok(())
+    }
+
+    /// The report, and the objects that were met.
+    fn finish(self) -> (FetchReport, HashSet<Hash>) {
+        let totals = self.plan.totals();
+        let commits = self.commits.iter().flatten().map(|id| *id.hash());
+        let met = commits.chain(self.plan.met()).collect();
+        let report = FetchReport {
+            files: totals.files,
+            bytes: totals.bytes,
+            chunks_reused: totals.reused_chunks,
+            bytes_reused: totals.reused_bytes,
+            ..self.report
+        };
+        (report, met)
+    }
+
     fn drive(
         &mut self,
-        ask: &Sender<Want>,
+        ask: &Sender<Ask>,
         told: &Receiver<Result<Read, Error>>,
         feeder: &mut Feeder<'_>,
         progress: &dyn Progress,
-    ) -> Result<(), Error> {
+    ) -> Result<Step, Error> {
         let mut under_way = 0;
         loop {
             while under_way < UNDER_WAY
-                && let Some(want) = self.plan.next(&self.here)?
+                && let Some(next) = self.next()?
             {
-                if ask.send(want).is_err() {
+                if ask.send(next).is_err() {
                     return Err(stopped());
                 }
                 under_way += 1;
             }
             self.tell(progress);
             if under_way == 0 {
-                return Ok(());
+                return Ok(if self.bases.is_empty() { Step::Done } else { Step::Wave });
             }
             let read = told.recv().map_err(|_| stopped())?;
             under_way -= 1;
@@ -145,8 +178,29 @@ impl Copy<'_> {
         }
     }
 
+    fn next(&mut self) -> Result<Option<Ask>, Error> {
+        if let Some(ask) = self.retry.pop_front() {
+            return Ok(Some(ask));
+        }
+        if self.bases.is_full() {
+            return Ok(None);
+        }
+        let want = self.plan.next(&self.here)?;
+        let form = Form::Any;
+        Ok(want.map(|want| Ask { want, form }))
+    }
+
     fn take(&mut self, read: Read, feeder: &mut Feeder<'_>, progress: &dyn Progress) -> Result<(), Error> {
-        let Read { want, received, raw } = read;
+        let (ask, received, raw) = match read {
+            Read::Record { ask, received, raw } => (ask, received, raw),
+            Read::Offer { ask, offer } => {
+                let want = ask.want;
+                let form = self.bases.offered(&want, &offer, &self.here)?;
+                self.retry.extend(form.map(|form| Ask { want, form }));
+                return Ok(());
+            }
+        };
+        let want = ask.want;
         self.report.wire_bytes += received.header().record_len();
         if let Promise::Chunk { len } = want.promise {
             if u64::from(received.header().raw_len) != len {
@@ -159,6 +213,7 @@ impl Copy<'_> {
             }
             self.report.chunks += 1;
             progress.on(Event::Bytes(len));
+            self.bases.came(&want.hash);
             self.plan.came(&want);
         } else {
             self.plan.arrived(&want, &raw)?;
@@ -180,37 +235,76 @@ impl Copy<'_> {
     }
 }
 
+/// What a reading thread needs.
+struct Reader<'a> {
+    source: &'a Repository,
+    checker: Checker,
+    reencoder: Reencoder,
+}
+
 /// Reads and checks what is asked for until nobody asks, or nobody listens.
-fn read_all(source: &Repository, asked: &Receiver<Want>, tell: &Sender<Result<Read, Error>>, contents: &Contents) {
-    let mut checker = match Checker::new() {
-        Ok(checker) => checker,
+fn read_all(source: &Repository, asked: &Receiver<Ask>, tell: &Sender<Result<Read, Error>>, contents: &Contents) {
+    let mut reader = match Reader::new(source) {
+        Ok(reader) => reader,
         Err(error) => {
-            let _ = tell.send(Err(CoreError::from(error).into()));
+            let _ = tell.send(Err(error.into()));
             return;
         }
     };
-    for want in asked {
-        let read = read(source, &mut checker, want, contents).map_err(|cause| damaged(source, cause));
+    for ask in asked {
+        let read = reader.read(ask, contents).map_err(|cause| damaged(source, cause));
         if tell.send(read).is_err() {
             return;
         }
     }
 }
 
-fn read(source: &Repository, checker: &mut Checker, want: Want, contents: &Contents) -> Result<Read, CoreError> {
-    let (kind, hash) = (want.promise.kind(), want.hash);
-    let mut payload = Vec::new();
-    let header = source.store().record(&hash, &mut payload)?;
-    let header = header
-        .filter(|header| header.kind == kind)
-        .ok_or(CoreError::Missing { kind, hash })?;
-    payload.drain(..header.header_len());
-    match checker.check(&hash, header, payload) {
-        Ok((received, _)) => {
-            let raw = contents.take(kind, hash, checker);
-            Ok(Read { want, received, raw })
+impl<'a> Reader<'a> {
+    fn new(source: &'a Repository) -> Result<Self, CoreError> {
+        Ok(Self {
+            source,
+            checker: Checker::new()?,
+            reencoder: Reencoder::new()?,
+        })
+    }
+
+    fn read(&mut self, ask: Ask, contents: &Contents) -> Result<Read, CoreError> {
+        let (kind, hash) = (ask.want.promise.kind(), ask.want.hash);
+        let (store, mut record) = (self.source.store(), Vec::new());
+        let header = match ask.form {
+            Form::Alone => self.reencoder.record(store, &hash, &mut record)?,
+            Form::Any | Form::Against(_) => store.record(&hash, &mut record)?,
+        };
+        let header = header
+            .filter(|header| header.kind == kind)
+            .ok_or(CoreError::Missing { kind, hash })?;
+        if let Some(base) = header.base
+            && !ask.permits_base(kind, Some(&base))
+        {
+            let len = header.encoded_len;
+            let offer = Offer { base, len };
+            return Ok(Read::Offer { ask, offer });
         }
-        Err(refusal) => Err(located(source, kind, &hash, &refusal)),
+        record.drain(..header.header_len());
+        match self.check(header, record)? {
+            Ok(received) => {
+                let raw = contents.take(kind, hash, &mut self.checker);
+                Ok(Read::Record { ask, received, raw })
+            }
+            Err(refusal) => Err(located(self.source, kind, &hash, &refusal)),
+        }
+    }
+
+    fn check(&mut self, header: RecordHeader, payload: Vec<u8>) -> Result<Result<Received, Refusal>, CoreError> {
+        let (checker, hash) = (&mut self.checker, header.hash);
+        match header.base {
+            None => Ok(checker.check(&hash, header, payload).map(|(received, _)| received)),
+            // Bases are equal everywhere.
+            Some(base) => self.source.store().with(Kind::Chunk, &base, |raw, _| {
+                let checked = checker.check_against(&hash, header, payload, raw);
+                checked.map(|(received, _)| received)
+            }),
+        }
     }
 }
 

@@ -33,4 +33,7 @@ impl Local for Here<'_> {
     fn has_chunk(&self, hash: &Hash) -> Result<bool, Self::Error> {
         self.store.has_here(Kind::Chunk, hash)
     }
+    fn depth(&self, chunk: &Hash) -> Result<Option<usize>, Self::Error> {
+        self.store.depth(chunk)
+    }
 }

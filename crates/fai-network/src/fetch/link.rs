@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::reconnect::Returned;
 use crate::Node;
-use crate::session::plan::Want;
+use crate::session::bases::Ask;
 use crate::session::schedule::LinkId;
 use crate::wire::frame;
 use crate::wire::message::{Selector, wire};
@@ -19,7 +19,7 @@ use crate::wire::records::{Answer, encode_request, read_answer};
 #[derive(Debug)]
 pub(super) enum Heard {
     /// An answer, unchecked.
-    Answer { link: LinkId, want: Want, answer: Answer },
+    Answer { link: LinkId, ask: Ask, answer: Answer },
     /// The stream ended; nothing more will come.
     Ended { link: LinkId, error: io::Error },
     /// A peer whose links had ended was tried again.
@@ -33,7 +33,7 @@ pub(super) async fn run(
     peer: PeerId,
     connection: ConnectionId,
     repository: [u8; 32],
-    mut requests: mpsc::UnboundedReceiver<Vec<Want>>,
+    mut requests: mpsc::UnboundedReceiver<Vec<Ask>>,
     heard: mpsc::Sender<Heard>,
 ) {
     let stream = match open(&node, peer, connection, repository).await {
@@ -44,11 +44,11 @@ pub(super) async fn run(
         }
     };
     let (mut reader, mut writer) = stream.split();
-    let (asked, mut answers) = mpsc::unbounded_channel::<Vec<Want>>();
+    let (asked, mut answers) = mpsc::unbounded_channel::<Vec<Ask>>();
     let write = async move {
         while let Some(batch) = requests.recv().await {
-            let hashes: Vec<_> = batch.iter().map(|want| want.hash).collect();
-            frame::write(&mut writer, &encode_request(&hashes)).await?;
+            let request = encode_request(batch.iter().map(|ask| (ask.want.hash, ask.form)));
+            frame::write(&mut writer, &request).await?;
             if asked.send(batch).is_err() {
                 break;
             }
@@ -58,9 +58,9 @@ pub(super) async fn run(
     };
     let read = async {
         while let Some(batch) = answers.recv().await {
-            for want in batch {
-                let answer = read_answer(&mut reader, &want).await?;
-                let told = heard.send(Heard::Answer { link, want, answer }).await;
+            for ask in batch {
+                let answer = read_answer(&mut reader, &ask).await?;
+                let told = heard.send(Heard::Answer { link, ask, answer }).await;
                 if told.is_err() {
                     return Ok(());
                 }

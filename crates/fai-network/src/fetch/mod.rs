@@ -30,7 +30,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use fai_core::object::{CommitId, Hash};
-use fai_core::repo::{Event, Prefixes, Progress, Quarantine};
+use fai_core::repo::{Event, Prefixes, Progress, Quarantine, Store};
+use fai_core::storage::Feeder;
 
 pub use companions::{companions, nearby};
 pub use folder::fetch_from;
@@ -87,6 +88,31 @@ struct Brought {
     met: HashSet<Hash>,
     /// What was hashed of the files meanwhile.
     hashed: Prefixes,
+}
+
+/// Where writing to a quarantine stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Everything is there.
+    Done,
+    /// What came must become readable, for the sake of what stands on it.
+    Wave,
+}
+
+/// Has `go` write to `store` until everything is there. What it wrote in one call can be read in the next one, and after an
+/// error, too: the error is taken out of the store's hands, so that nothing that came is lost.
+fn in_waves(store: &Store, mut go: impl FnMut(&mut Feeder<'_>) -> Result<Step, Error>) -> Result<(), Error> {
+    loop {
+        let mut step = Ok(Step::Done);
+        let written = store.write(1, &|_| (), |feeder| {
+            step = go(feeder);
+            Ok(())
+        });
+        written?;
+        if step? == Step::Done {
+            return Ok(());
+        }
+    }
 }
 
 /// Holds every received file against its content hash.

@@ -7,6 +7,7 @@ use libp2p::{PeerId, Stream};
 
 use super::link;
 use super::remote::{Remote, failed};
+use crate::session::bases::{Ask, Form};
 use crate::session::plan::{Contradiction, Promise, Want};
 use crate::wire::MAX_BATCH;
 use crate::wire::frame;
@@ -41,10 +42,11 @@ impl Records {
     pub async fn objects<T: Object>(&mut self, ids: &[T::Id], promise: Promise) -> Result<Vec<T>, Error> {
         let mut found = Vec::with_capacity(ids.len());
         for batch in ids.chunks(MAX_BATCH) {
-            let hashes: Vec<_> = batch.iter().map(|id| *id.hash()).collect();
-            let asked = frame::write(&mut self.stream, &encode_request(&hashes)).await;
+            let request = encode_request(batch.iter().map(|id| (*id.hash(), Form::Any)));
+            let asked = frame::write(&mut self.stream, &request).await;
             asked.map_err(failed(self.peer))?;
-            for hash in hashes {
+            for id in batch {
+                let hash = *id.hash();
                 found.push(self.object(Want { hash, promise }).await?);
             }
         }
@@ -53,8 +55,13 @@ impl Records {
 
     async fn object<T: Object>(&mut self, want: Want) -> Result<T, Error> {
         let (peer, kind) = (self.peer, want.promise.kind());
-        match read_answer(&mut self.stream, &want).await.map_err(failed(peer))? {
-            Answer::Absent => Err(Error::Nowhere {
+        let form = Form::Any;
+        match read_answer(&mut self.stream, &Ask { want, form })
+            .await
+            .map_err(failed(peer))?
+        {
+            // No object is offered, which was checked.
+            Answer::Absent | Answer::Offer(_) => Err(Error::Nowhere {
                 kind: kind.name(),
                 hash: want.hash,
             }),

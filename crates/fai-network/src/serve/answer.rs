@@ -3,7 +3,11 @@
 use std::collections::{HashSet, VecDeque};
 
 use fai_core::object::{Commit, CommitId, Hash, Id, Kind, Object};
-use fai_core::repo::{Error, Repository};
+use fai_core::repo::{Error, Reencoder, Repository};
+use fai_core::storage::{RecordHeader, max_raw_len};
+
+use crate::session::bases::{Form, Offer};
+use crate::wire::records::{write_absent, write_offer};
 
 /// Bytes of commits in one answer, which leaves room for what frames them.
 const COMMITS_BYTES: usize = 900 << 10;
@@ -75,13 +79,44 @@ pub(super) struct Answers {
     pub too_long: Option<u64>,
 }
 
-/// Answers to the first of `hashes`, until `room` bytes are full. No more than `most` bytes are in memory at any time,
-/// and one record beside them if it is not the first.
-pub(super) fn records(repository: &Repository, hashes: &[Hash], room: usize, most: u64) -> Result<Answers, Error> {
-    let (mut out, mut record) = (Answers::default(), Vec::new());
-    for hash in hashes {
+/// Answers to the first of `asks`, until `room` bytes are full. No more than `most` bytes of them are in memory at any time,
+/// and one record beside them if it is not the first. Without `reencoder` none may be asked for that must stand alone.
+pub(super) fn records(
+    repository: &Repository,
+    asks: &[(Hash, Form)],
+    room: usize,
+    most: u64,
+    mut reencoder: Option<&mut Reencoder>,
+) -> Result<Answers, Error> {
+    let (store, mut out, mut record) = (repository.store(), Answers::default(), Vec::new());
+    for (hash, form) in asks {
         let left = most.saturating_sub(out.bytes.len() as u64);
-        match repository.store().record_within(hash, left, &mut record)? {
+        let mut found = store.record_within(hash, left, &mut record)?;
+        if let Some(RecordHeader {
+            base: Some(base),
+            encoded_len: len,
+            kind,
+            ..
+        }) = found
+        {
+            if *form == Form::Alone {
+                // How long it gets is not known before; it is no longer than it can be.
+                let longest = RecordHeader::PLAIN_LEN as u64 + max_raw_len(kind);
+                if longest > left {
+                    out.too_long = Some(longest).filter(|_| out.hashes == 0);
+                    break;
+                }
+                found = match &mut reencoder {
+                    Some(reencoder) => reencoder.record(store, hash, &mut record)?,
+                    None => None,
+                };
+            } else if *form != Form::Against(base) {
+                write_offer(hash, &Offer { base, len }, &mut out.bytes);
+                out.hashes += 1;
+                continue;
+            }
+        }
+        match found {
             Some(header) if header.record_len() > left => {
                 out.too_long = Some(header.record_len()).filter(|_| out.hashes == 0);
                 break;
@@ -94,7 +129,7 @@ pub(super) fn records(repository: &Repository, hashes: &[Hash], room: usize, mos
                     false => out.bytes.extend_from_slice(&record),
                 }
             }
-            None => crate::wire::records::write_absent(hash, &mut out.bytes),
+            None => write_absent(hash, &mut out.bytes),
         }
         out.hashes += 1;
         if out.bytes.len() >= room {
@@ -121,23 +156,25 @@ mod tests {
             })
             .unwrap();
         let hashes: Vec<Hash> = hashes;
-        let all = records(&repository, &hashes, 1 << 20, 1 << 20).unwrap();
+        let asks: Vec<(Hash, Form)> = hashes.iter().map(|hash| (*hash, Form::Any)).collect();
+        let records = |asks: &[_], room, most| records(&repository, asks, room, most, None).unwrap();
+        let all = records(&asks, 1 << 20, 1 << 20);
         assert_eq!((all.hashes, all.records, all.too_long), (8, 8, None));
         // As many as there is room for.
-        let some = records(&repository, &hashes, 1 << 20, 35_000).unwrap();
+        let some = records(&asks, 1 << 20, 35_000);
         assert_eq!((some.hashes, some.records, some.too_long), (3, 3, None));
         assert!(some.bytes.len() <= 35_000 && all.bytes.starts_with(&some.bytes));
-        let one = records(&repository, &hashes, 1, 35_000).unwrap();
+        let one = records(&asks, 1, 35_000);
         assert_eq!(one.hashes, 1);
         // One that is longer by itself says so, and comes when there is room for it.
-        let none = records(&repository, &hashes, 1 << 20, 9000).unwrap();
+        let none = records(&asks, 1 << 20, 9000);
         let len = none.too_long.unwrap();
         assert_eq!((none.hashes, none.bytes.len(), len), (0, 0, one.bytes.len() as u64));
-        let alone = records(&repository, &hashes, 1 << 20, len).unwrap();
+        let alone = records(&asks, 1 << 20, len);
         assert_eq!((alone.hashes, alone.bytes), (1, one.bytes));
         // What is absent is told, too, before the one that does not fit.
-        let absent = [Kind::Chunk.hash(b"nowhere"), hashes[0]];
-        let told = records(&repository, &absent, 1 << 20, 9000).unwrap();
+        let absent = [(Kind::Chunk.hash(b"nowhere"), Form::Any), asks[0]];
+        let told = records(&absent, 1 << 20, 9000);
         assert_eq!((told.hashes, told.records, told.too_long), (1, 0, None));
     }
 }

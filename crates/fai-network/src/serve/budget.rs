@@ -1,5 +1,5 @@
-//! How many bytes of answers are in memory at the same time, for all peers and for each. A peer that asks for much and
-//! takes little waits for itself; others go on.
+//! How many bytes of answers are in memory at the same time, and how many of them are encoded anew, for all peers and for
+//! each. A peer that asks for much and takes little waits for itself; others go on.
 
 use std::io;
 use std::sync::Arc;
@@ -16,11 +16,19 @@ const OWN: u64 = MAX_OBJECT_LEN as u64 + (16 << 20);
 /// What a permit stands for.
 const UNIT: u64 = 1 << 10;
 
+/// What all peers may hold together.
+#[derive(Debug, Clone)]
+pub(super) struct Room {
+    memory: Arc<Semaphore>,
+    /// Threads that encode.
+    encoding: Arc<Semaphore>,
+}
+
 /// What one peer may hold, out of what all may.
 #[derive(Debug, Clone)]
 pub(super) struct Share {
-    all: Arc<Semaphore>,
-    own: Arc<Semaphore>,
+    all: Room,
+    own: Room,
 }
 
 /// Bytes that are accounted for as long as this lives.
@@ -30,17 +38,38 @@ pub(super) struct Held {
 }
 
 /// Room for all peers.
-pub(super) fn for_all() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(units(ALL) as usize))
+pub(super) fn for_all() -> Room {
+    Room::of(ALL, cores())
+}
+
+impl Room {
+    fn of(bytes: u64, threads: usize) -> Self {
+        Self {
+            memory: Arc::new(Semaphore::new(units(bytes) as usize)),
+            encoding: Arc::new(Semaphore::new(threads)),
+        }
+    }
 }
 
 impl Share {
     /// A peer's share of `all`.
-    pub(super) fn of(all: &Arc<Semaphore>) -> Self {
+    pub(super) fn of(all: &Room) -> Self {
         Self {
-            all: Arc::clone(all),
-            own: Arc::new(Semaphore::new(units(OWN) as usize)),
+            all: all.clone(),
+            own: Room::of(OWN, cores().div_ceil(2)),
         }
+    }
+
+    /// Waits until chunks may be encoded anew, which takes a core for as long as what is returned lives. Whoever waits must
+    /// not hold a turn to read.
+    ///
+    /// # Errors
+    /// None that can happen.
+    pub(super) async fn encode(&self) -> io::Result<[OwnedSemaphorePermit; 2]> {
+        let own = Arc::clone(&self.own.encoding).acquire_owned().await;
+        let own = own.map_err(io::Error::other)?;
+        let all = Arc::clone(&self.all.encoding).acquire_owned().await;
+        Ok([own, all.map_err(io::Error::other)?])
     }
 
     /// Waits until there is room for so many bytes. Whoever waits must hold nothing that ends only when the wait does:
@@ -53,9 +82,9 @@ impl Share {
             return Err(io::Error::other("a record that is longer than any may be"));
         }
         // The peer's own first: while it waits for itself it keeps nothing from others.
-        let own = Arc::clone(&self.own).acquire_many_owned(units(bytes)).await;
+        let own = Arc::clone(&self.own.memory).acquire_many_owned(units(bytes)).await;
         let own = own.map_err(io::Error::other)?;
-        let all = Arc::clone(&self.all).acquire_many_owned(units(bytes)).await;
+        let all = Arc::clone(&self.all.memory).acquire_many_owned(units(bytes)).await;
         let parts = [own, all.map_err(io::Error::other)?];
         Ok(Held { parts })
     }
@@ -70,6 +99,10 @@ impl Held {
             drop(part.split(spare));
         }
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 fn units(bytes: u64) -> u32 {
@@ -113,6 +146,6 @@ mod tests {
         }
         assert!(granted(&Share::of(&all), OWN).is_some());
         held.clear();
-        assert_eq!(all.available_permits() as u64, ALL / UNIT);
+        assert_eq!(all.memory.available_permits() as u64, ALL / UNIT);
     }
 }

@@ -14,11 +14,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fai_core::Repository;
 use fai_core::object::Time;
-use fai_core::repo::RepositoryId;
+use fai_core::repo::{Reencoder, RepositoryId};
 use libp2p::PeerId;
 use tokio::sync::{Semaphore, mpsc};
 
-use self::budget::Share;
+use self::budget::{Room, Share};
 use crate::wire::message::Selector;
 use crate::{Error, Identity, IncomingStreams, Node};
 
@@ -113,8 +113,10 @@ struct Shared {
     node: Node,
     offers: Vec<Offer>,
     readers: Semaphore,
-    /// Room for answers in memory.
-    memory: Arc<Semaphore>,
+    /// Room for answers in memory, and for encoding.
+    room: Room,
+    /// Those that are not at work.
+    reencoders: Mutex<Vec<Reencoder>>,
     visitors: Mutex<HashMap<PeerId, Visitor>>,
     happenings: mpsc::Sender<Happening>,
     clock: Clock,
@@ -133,7 +135,8 @@ pub async fn serve(
         node,
         offers,
         readers: Semaphore::new(READERS),
-        memory: budget::for_all(),
+        room: budget::for_all(),
+        reencoders: Mutex::default(),
         visitors: Mutex::default(),
         happenings,
         clock,
@@ -194,7 +197,7 @@ impl Shared {
         let mut visitors = self.visitors.lock().unwrap_or_else(PoisonError::into_inner);
         let visitor = visitors.entry(peer).or_insert_with(|| Visitor {
             streams: 0,
-            share: Share::of(&self.memory),
+            share: Share::of(&self.room),
         });
         if visitor.streams >= STREAMS_A_PEER {
             return None;

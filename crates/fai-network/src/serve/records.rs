@@ -2,13 +2,15 @@
 //! them.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use fai_core::object::Hash;
+use fai_core::repo::Reencoder;
 use libp2p::{PeerId, Stream};
 
 use super::budget::{Held, Share};
 use super::{Happening, Offer, Permission, Shared, answer, off_thread};
+use crate::session::bases::Form;
 use crate::wire::message::Selector;
 use crate::wire::records::{MAX_REQUEST, decode_request, write_answers};
 use crate::wire::{MAX_MESSAGE, frame};
@@ -18,6 +20,9 @@ const PIECE: usize = 1 << 20;
 
 /// Memory that a piece may need while it is read: itself, with a chunk at its end, and that chunk once more.
 const PIECE_MEMORY: u64 = 6 << 20;
+
+/// Memory that it needs beside that to encode chunks anew: an encoder, a chunk, its base, and what they are read from.
+const REENCODING: u64 = 12 << 20;
 
 /// The longest piece: with room for a chunk at its end. A longer record is a piece by itself.
 const PIECE_MOST: u64 = 4 << 20;
@@ -67,8 +72,7 @@ impl Shared {
             if (offer.permit)(&peer) < Permission::Read {
                 return Err(wrong("no such repository"));
             }
-            let hashes = decode_request(&request).ok_or_else(|| wrong("no request for records"))?;
-            let mut rest = hashes;
+            let mut rest = decode_request(&request).ok_or_else(|| wrong("no request for records"))?;
             let mut next = Some(self.read_piece(&offer, share, &mut rest).await?);
             while let Some(piece) = next {
                 // The next piece is read while this one is taken, and nothing is held for a peer that takes its time.
@@ -96,17 +100,28 @@ impl Shared {
         Ok(())
     }
 
-    /// Reads answers to the first of `hashes`, about [`PIECE`] bytes of them.
-    async fn read_piece(&self, offer: &Offer, share: &Share, hashes: &mut Vec<Hash>) -> io::Result<Piece> {
+    /// Reads answers to the first of `asks`, about [`PIECE`] bytes of them.
+    async fn read_piece(&self, offer: &Offer, share: &Share, asks: &mut Vec<(Hash, Form)>) -> io::Result<Piece> {
         let (mut memory, mut most) = (PIECE_MEMORY, PIECE_MOST);
+        let anew = asks.iter().any(|(_, form)| *form == Form::Alone);
         loop {
-            let mut held = share.take(memory).await?;
+            let mut held = share.take(memory + if anew { REENCODING } else { 0 }).await?;
+            let encoding = match anew {
+                true => Some((share.encode().await?, self.reencoder()?)),
+                false => None,
+            };
             let turn = self.readers.acquire().await.map_err(io::Error::other)?;
-            let (repository, asked) = (Arc::clone(&offer.repository), std::mem::take(hashes));
-            let reading = move || Ok((answer::records(&repository, &asked, PIECE, most)?, asked));
-            let (answers, asked) = off_thread(reading).await.map_err(io::Error::other)?;
+            let (repository, asked) = (Arc::clone(&offer.repository), std::mem::take(asks));
+            let reading = move || {
+                let (permit, mut reencoder) = encoding.unzip();
+                let answers = answer::records(&repository, &asked, PIECE, most, reencoder.as_mut())?;
+                drop(permit);
+                Ok((answers, asked, reencoder))
+            };
+            let (answers, asked, reencoder) = off_thread(reading).await.map_err(io::Error::other)?;
             drop(turn);
-            *hashes = asked.get(answers.hashes..).unwrap_or_default().to_vec();
+            self.idle_reencoders().extend(reencoder);
+            *asks = asked.get(answers.hashes..).unwrap_or_default().to_vec();
             match answers.too_long {
                 Some(len) => (memory, most) = (len, len),
                 None => {
@@ -119,5 +134,15 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// One that was used before, or a new one: there are never more than may be at work.
+    fn reencoder(&self) -> io::Result<Reencoder> {
+        let idle = self.idle_reencoders().pop();
+        idle.map_or_else(Reencoder::new, Ok).map_err(io::Error::other)
+    }
+
+    fn idle_reencoders(&self) -> MutexGuard<'_, Vec<Reencoder>> {
+        self.reencoders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -119,6 +119,13 @@ pub trait Local {
     /// # Errors
     /// When it cannot be told.
     fn has_chunk(&self, hash: &Hash) -> Result<bool, Self::Error>;
+
+    /// How many deltas lead to a chunk that can be read, from the repository or from quarantine: 0 for one that stands alone.
+    /// `None` when it cannot be read now.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    fn depth(&self, chunk: &Hash) -> Result<Option<usize>, Self::Error>;
 }
 
 /// An object that contradicts what led to it. Whoever made the commit lied, not whoever sent it.
@@ -165,8 +172,8 @@ pub struct Plan {
     met: HashMap<Hash, u64>,
     trees: VecDeque<Want>,
     files: VecDeque<Want>,
-    /// Lists whose entries are being gone through, the last one first.
-    lists: Vec<List>,
+    /// Lists whose entries are being gone through: files in their order, the pages of one before the next.
+    lists: VecDeque<List>,
     waiting_extents: usize,
     /// Asked for, not here yet.
     asked: HashSet<Hash>,
@@ -180,6 +187,12 @@ struct List {
     level: u8,
     entries: Vec<Extent>,
     at: usize,
+}
+
+impl List {
+    fn new(level: u8, entries: Vec<Extent>) -> Self {
+        Self { level, entries, at: 0 }
+    }
 }
 
 impl Plan {
@@ -342,7 +355,10 @@ impl Plan {
                 }
                 self.totals.files += 1;
                 self.totals.bytes += manifest.size;
-                self.push_list(manifest.level, manifest.entries);
+                let list = List::new(manifest.level, manifest.entries);
+                if self.wants(&list) {
+                    self.lists.push_back(list);
+                }
             }
             Promise::Page { level, len } => {
                 let page = Page::decode(raw).map_err(invalid)?;
@@ -353,7 +369,10 @@ impl Plan {
                 if page.level != level || covered != Some(len) {
                     return Err(contradiction(want, "it does not fit the list that names it".into()));
                 }
-                self.push_list(level, page.entries);
+                let list = List::new(level, page.entries);
+                if self.wants(&list) {
+                    self.lists.push_front(list);
+                }
             }
             Promise::Chunk { .. } => {}
         }
@@ -398,16 +417,17 @@ impl Plan {
         self.met.keys().copied()
     }
 
-    fn push_list(&mut self, level: u8, entries: Vec<Extent>) {
-        let wanted = level > 0 || self.reach != Reach::Objects;
-        if wanted && !entries.is_empty() {
-            self.waiting_extents += entries.len();
-            self.lists.push(List { level, entries, at: 0 });
+    /// Whether a list is gone through; then its entries count.
+    fn wants(&mut self, list: &List) -> bool {
+        let wanted = (list.level > 0 || self.reach != Reach::Objects) && !list.entries.is_empty();
+        if wanted {
+            self.waiting_extents += list.entries.len();
         }
+        wanted
     }
 
     fn next_extent(&mut self) -> Option<Want> {
-        let list = self.lists.last_mut()?;
+        let list = self.lists.front_mut()?;
         let extent = list.entries.get(list.at).copied()?;
         list.at += 1;
         let promise = match list.level.checked_sub(1) {
@@ -416,7 +436,7 @@ impl Plan {
         };
         if list.at == list.entries.len() {
             self.waiting_extents -= list.entries.len();
-            self.lists.pop();
+            self.lists.pop_front();
         }
         let hash = extent.hash;
         Some(Want { hash, promise })

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use fai_core::object::Hash;
 
+use super::bases::{Ask, Bases, Form, Offer};
 use super::plan::{Contradiction, Local, Plan, PlanError, Promise, Totals, Want};
 use crate::wire::MAX_BATCH;
 
@@ -33,6 +34,11 @@ const MOST_RECORDS: usize = 2048;
 /// Bytes asked for at once.
 const BATCH_BYTES: u64 = 4 << 20;
 
+/// After so many offers in a row the next chunks count half, and so on, so many times: few enough that a link does not
+/// hold much more than it brings soon if what follows is no offer.
+const ROW: u32 = 8;
+const MOST_HALVINGS: u32 = 4;
+
 /// A link, for as long as the schedule lives: numbers are not used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkId(usize);
@@ -44,6 +50,8 @@ pub enum Outlook {
     Done,
     /// Answers are under way, or a lost peer may come back.
     Going,
+    /// Nothing more comes before what came can be read: see [`Schedule::wave`].
+    Wave,
     /// Nothing more can come. The record that is missing, if any is known by name.
     Stuck(Option<Want>),
 }
@@ -52,9 +60,18 @@ pub enum Outlook {
 struct Link<P> {
     peer: P,
     open: bool,
-    under_way: VecDeque<Want>,
+    under_way: VecDeque<Waited>,
     bytes: u64,
     rate: Rate,
+    /// Chunks in a row that were offered and not sent.
+    offers: u32,
+}
+
+/// What was asked for, and what it counts among the bytes under way.
+#[derive(Debug, Clone, Copy)]
+struct Waited {
+    ask: Ask,
+    weight: u64,
 }
 
 /// What a link brings, by promised lengths.
@@ -99,7 +116,9 @@ pub struct Schedule<P> {
     /// Wants that some peers do not have, and which.
     absent: HashMap<Hash, HashSet<P>>,
     /// To be asked for again.
-    retry: VecDeque<Want>,
+    retry: VecDeque<Ask>,
+    /// Chunks that were offered.
+    bases: Bases,
     /// Asked for and not here yet: on how many links they are under way.
     pending: HashMap<Hash, usize>,
     /// Asked for twice, because a link had nothing else to do.
@@ -115,6 +134,7 @@ impl<P: Copy + Eq + Key> Schedule<P> {
             away: HashSet::new(),
             absent: HashMap::new(),
             retry: VecDeque::new(),
+            bases: Bases::default(),
             pending: HashMap::new(),
             doubled: HashSet::new(),
         }
@@ -139,6 +159,7 @@ impl<P: Copy + Eq + Key> Schedule<P> {
             under_way: VecDeque::new(),
             bytes: 0,
             rate: Rate::default(),
+            offers: 0,
         });
         LinkId(self.links.len() - 1)
     }
@@ -178,26 +199,26 @@ impl<P: Copy + Eq + Key> Schedule<P> {
     ///
     /// # Errors
     /// When local objects make no sense or cannot be read.
-    pub fn next<L: Local>(&mut self, link: LinkId, local: &L, now: Duration) -> Result<Vec<Want>, PlanError<L::Error>> {
+    pub fn next<L: Local>(&mut self, link: LinkId, local: &L, now: Duration) -> Result<Vec<Ask>, PlanError<L::Error>> {
         let mut batch = self.fresh(link, local)?;
         if batch.is_empty() {
             batch = self.take_over(link);
         }
-        for want in &batch {
-            *self.pending.entry(want.hash).or_default() += 1;
+        for waited in &batch {
+            *self.pending.entry(waited.ask.want.hash).or_default() += 1;
         }
         if let Some(link) = self.links.get_mut(link.0).filter(|_| !batch.is_empty()) {
             if link.under_way.is_empty() {
                 link.rate.begin(now);
             }
-            link.bytes += batch.iter().map(weight).sum::<u64>();
+            link.bytes += batch.iter().map(|waited| waited.weight).sum::<u64>();
             link.under_way.extend(batch.iter().copied());
         }
-        Ok(batch)
+        Ok(batch.into_iter().map(|waited| waited.ask).collect())
     }
 
     /// What nobody is being asked for.
-    fn fresh<L: Local>(&mut self, link: LinkId, local: &L) -> Result<Vec<Want>, PlanError<L::Error>> {
+    fn fresh<L: Local>(&mut self, link: LinkId, local: &L) -> Result<Vec<Waited>, PlanError<L::Error>> {
         let mut batch = Vec::new();
         let Some(link) = self.links.get(link.0).filter(|link| link.open) else {
             return Ok(batch);
@@ -210,10 +231,12 @@ impl<P: Copy + Eq + Key> Schedule<P> {
         let mut room = (window - link.bytes).min(BATCH_BYTES);
         let mut count = MOST_RECORDS.saturating_sub(link.under_way.len()).min(MAX_BATCH);
         let mut fits = room > 0 && count > 0;
-        let mut take = |want: Want| {
-            room = room.saturating_sub(weight(&want));
+        let (offers, bases) = (link.offers, &self.bases);
+        let mut take = |ask: Ask| {
+            let weight = weight(&ask, offers, bases);
+            room = room.saturating_sub(weight);
             count -= 1;
-            batch.push(want);
+            batch.push(Waited { ask, weight });
             room > 0 && count > 0
         };
         // Once through what is to be asked again, leaving what this peer does not have.
@@ -221,26 +244,27 @@ impl<P: Copy + Eq + Key> Schedule<P> {
             if !fits {
                 break;
             }
-            let Some(want) = self.retry.pop_front() else { break };
+            let Some(ask) = self.retry.pop_front() else { break };
             let lacks = self
                 .absent
-                .get(&want.hash)
+                .get(&ask.want.hash)
                 .is_some_and(|peers| peers.contains(&link.peer));
             if lacks {
-                self.retry.push_back(want);
+                self.retry.push_back(ask);
             } else {
-                fits = take(want);
+                fits = take(ask);
             }
         }
-        while fits {
+        while fits && !self.bases.is_full() {
             let Some(want) = self.plan.next(local)? else { break };
-            fits = take(want);
+            let form = Form::Any;
+            fits = take(Ask { want, form });
         }
         Ok(batch)
     }
 
     /// What an idle link can ask for a second time, because another peer is slow to bring it.
-    fn take_over(&mut self, idle: LinkId) -> Vec<Want> {
+    fn take_over(&mut self, idle: LinkId) -> Vec<Waited> {
         let Some(own) = self
             .links
             .get(idle.0)
@@ -255,21 +279,24 @@ impl<P: Copy + Eq + Key> Schedule<P> {
         let Some(slowest) = others.max_by(|one, other| left(one).total_cmp(&left(other))) else {
             return Vec::new();
         };
-        let may = |want: &&Want| {
+        let may = |waited: &&Waited| {
+            let want = &waited.ask.want;
             let lacks = self.absent.get(&want.hash).is_some_and(|peers| peers.contains(&peer));
             self.pending.contains_key(&want.hash) && !lacks && !self.doubled.contains(&want.hash)
         };
         // From the end, and half of it: the beginning is on its way.
-        let late: Vec<&Want> = slowest.under_way.iter().rev().filter(may).collect();
+        let late: Vec<&Waited> = slowest.under_way.iter().rev().filter(may).collect();
         let mut batch = Vec::new();
-        for want in late.iter().take(late.len().div_ceil(2).min(MAX_BATCH / 2)) {
+        for waited in late.iter().take(late.len().div_ceil(2).min(MAX_BATCH / 2)) {
             if room == 0 {
                 break;
             }
-            room = room.saturating_sub(weight(want));
-            batch.push(**want);
+            // In full: what another peer offers this one may send.
+            let (ask, weight) = (waited.ask, weight(&waited.ask, 0, &self.bases));
+            room = room.saturating_sub(weight);
+            batch.push(Waited { ask, weight });
         }
-        self.doubled.extend(batch.iter().map(|want| want.hash));
+        self.doubled.extend(batch.iter().map(|waited| waited.ask.want.hash));
         batch
     }
 
@@ -277,16 +304,14 @@ impl<P: Copy + Eq + Key> Schedule<P> {
     ///
     /// # Errors
     /// When it is not what was promised.
-    pub fn came(
-        &mut self,
-        link: LinkId,
-        want: &Want,
-        raw: Option<&[u8]>,
-        now: Duration,
-    ) -> Result<bool, Contradiction> {
-        self.answered(link, want);
+    pub fn came(&mut self, link: LinkId, ask: &Ask, raw: Option<&[u8]>, now: Duration) -> Result<bool, Contradiction> {
+        let want = &ask.want;
+        let weight = self.answered(link, want).unwrap_or_default();
         if let Some(link) = self.links.get_mut(link.0) {
-            link.rate.came(weight(want), now);
+            link.rate.came(weight, now);
+            if ask.form == Form::Any && raw.is_none() {
+                link.offers = 0;
+            }
         }
         if self.pending.remove(&want.hash).is_none() {
             return Ok(false);
@@ -294,13 +319,65 @@ impl<P: Copy + Eq + Key> Schedule<P> {
         self.absent.remove(&want.hash);
         match raw {
             Some(raw) => self.plan.arrived(want, raw)?,
-            None => self.plan.came(want),
+            None => {
+                self.bases.came(&want.hash);
+                self.plan.came(want);
+            }
         }
         Ok(true)
     }
 
+    /// The peer of a link offers a chunk: it is asked for again, in another form, now or after a wave.
+    ///
+    /// # Errors
+    /// When it cannot be told what is here.
+    pub fn offered<L: Local>(
+        &mut self,
+        link: LinkId,
+        ask: &Ask,
+        offer: &Offer,
+        local: &L,
+        now: Duration,
+    ) -> Result<(), L::Error> {
+        let weight = self.answered(link, &ask.want).unwrap_or_default();
+        if let Some(link) = self.links.get_mut(link.0) {
+            link.rate.came(weight, now);
+            link.offers = link.offers.saturating_add(1);
+        }
+        // While somebody else is asked for it, it may still come.
+        if self.drop_asker(&ask.want)
+            && !self.pending.contains_key(&ask.want.hash)
+            && let Some(form) = self.bases.offered(&ask.want, offer, local)?
+        {
+            let want = ask.want;
+            self.retry.push_back(Ask { want, form });
+        }
+        Ok(())
+    }
+
+    /// A delta came whose base cannot be read here after all: it must come alone.
+    pub fn is_baseless(&mut self, link: LinkId, ask: &Ask) {
+        self.answered(link, &ask.want);
+        if self.drop_asker(&ask.want) && !self.pending.contains_key(&ask.want.hash) {
+            let (want, form) = (ask.want, Form::Alone);
+            self.retry.push_back(Ask { want, form });
+        }
+    }
+
+    /// Everything that came can be read from now on: what waited for that can be asked for.
+    ///
+    /// # Errors
+    /// When it cannot be told what is here.
+    pub fn wave<L: Local>(&mut self, local: &L) -> Result<(), L::Error> {
+        let retried: HashSet<Hash> = self.retry.iter().map(|ask| ask.want.hash).collect();
+        let asks = self.bases.wave(local, |base| retried.contains(base))?;
+        self.retry.extend(asks);
+        Ok(())
+    }
+
     /// The peer of a link does not have a record. False when nobody else can be asked for it.
-    pub fn is_absent(&mut self, link: LinkId, want: &Want) -> bool {
+    pub fn is_absent(&mut self, link: LinkId, ask: &Ask) -> bool {
+        let want = &ask.want;
         self.answered(link, want);
         let Some(peer) = self.peer(link) else { return true };
         if !self.drop_asker(want) {
@@ -311,7 +388,7 @@ impl<P: Copy + Eq + Key> Schedule<P> {
         let open = self.links.iter().filter(|link| link.open).map(|link| &link.peer);
         let elsewhere = open.chain(&self.away).any(|other| !peers.contains(other));
         if !self.pending.contains_key(&want.hash) {
-            self.retry.push_back(*want);
+            self.retry.push_back(*ask);
         }
         elsewhere || self.pending.contains_key(&want.hash)
     }
@@ -322,9 +399,9 @@ impl<P: Copy + Eq + Key> Schedule<P> {
         ended.open = false;
         ended.bytes = 0;
         let (peer, owed) = (ended.peer, std::mem::take(&mut ended.under_way));
-        for want in owed {
-            if self.drop_asker(&want) && !self.pending.contains_key(&want.hash) {
-                self.retry.push_back(want);
+        for Waited { ask, .. } in owed {
+            if self.drop_asker(&ask.want) && !self.pending.contains_key(&ask.want.hash) {
+                self.retry.push_back(ask);
             }
         }
         let last = !self.links.iter().any(|link| link.open && link.peer == peer);
@@ -350,21 +427,33 @@ impl<P: Copy + Eq + Key> Schedule<P> {
     pub fn outlook(&self) -> Outlook {
         if self.plan.is_done() && self.pending.is_empty() && self.retry.is_empty() {
             Outlook::Done
-        } else if self.links.iter().any(|link| !link.under_way.is_empty()) || !self.away.is_empty() {
+        } else if self.links.iter().any(|link| !link.under_way.is_empty()) {
+            Outlook::Going
+        } else if self.may_wave() {
+            Outlook::Wave
+        } else if !self.away.is_empty() {
             Outlook::Going
         } else {
-            Outlook::Stuck(self.retry.front().copied())
+            Outlook::Stuck(self.retry.front().map(|ask| ask.want))
         }
     }
 
-    /// An answer came, whatever it is.
-    fn answered(&mut self, link: LinkId, want: &Want) {
-        if let Some(link) = self.links.get_mut(link.0)
-            && let Some(position) = link.under_way.iter().position(|other| other.hash == want.hash)
-        {
-            link.under_way.remove(position);
-            link.bytes -= weight(want);
-        }
+    /// Whether chunks wait for their bases, and nothing that somebody may bring can be such a base.
+    fn may_wave(&self) -> bool {
+        let somebody = self.links.iter().any(|link| link.open);
+        !self.bases.is_empty() && somebody && (self.retry.is_empty() || self.away.is_empty())
+    }
+
+    /// An answer came, whatever it is. What it counted among the bytes under way.
+    fn answered(&mut self, link: LinkId, want: &Want) -> Option<u64> {
+        let link = self.links.get_mut(link.0)?;
+        let position = link
+            .under_way
+            .iter()
+            .position(|waited| waited.ask.want.hash == want.hash)?;
+        let Waited { weight, .. } = link.under_way.remove(position)?;
+        link.bytes -= weight;
+        Some(weight)
     }
 
     /// One link fewer is asked for `want`. False when it is not waited for any more.
@@ -385,11 +474,15 @@ impl<P: Copy + Eq + Key> Schedule<P> {
     }
 }
 
-/// What a want counts among the bytes under way: objects of unknown length as a few kilobytes.
-fn weight(want: &Want) -> u64 {
-    match want.promise {
-        Promise::Chunk { len } => len,
-        Promise::Page { .. } => 128 << 10,
-        Promise::File { .. } | Promise::Tree { .. } => 8 << 10,
+/// What a record counts among the bytes under way: objects of unknown length as a few kilobytes, chunks as what is promised
+/// or offered. The more chunks a link offered in a row, the less the next ones count: their answers will hardly be longer than
+/// the questions, and must not wait for each other.
+fn weight(ask: &Ask, offers: u32, bases: &Bases) -> u64 {
+    match (ask.want.promise, ask.form) {
+        (Promise::Chunk { len }, Form::Against(_)) => bases.expected(&ask.want.hash).map_or(len, u64::from),
+        (Promise::Chunk { len }, Form::Any) => len >> (offers / ROW).min(MOST_HALVINGS),
+        (Promise::Chunk { len }, Form::Alone) => len,
+        (Promise::Page { .. }, _) => 128 << 10,
+        (Promise::File { .. } | Promise::Tree { .. }, _) => 8 << 10,
     }
 }

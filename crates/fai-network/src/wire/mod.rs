@@ -11,8 +11,8 @@ use libp2p::StreamProtocol;
 /// Talk about a repository: who, what, which commits.
 pub const SYNC: StreamProtocol = StreamProtocol::new("/fai/sync/1");
 
-/// Records by hash, in the encoding in which they are stored.
-pub const RECORDS: StreamProtocol = StreamProtocol::new("/fai/records/1");
+/// Records by hash, in the encoding in which they are stored, or so that they stand alone.
+pub const RECORDS: StreamProtocol = StreamProtocol::new("/fai/records/2");
 
 /// Longest message of [`SYNC`], in bytes.
 pub const MAX_MESSAGE: usize = 1 << 20;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use fai_core::object::{Kind, Time};
 use fai_network::serve::{Happening, Offer, Permission, serve};
+use fai_network::session::bases::Form;
 use fai_network::wire::message::{Reason, Reply, Request, Selector};
+use fai_network::wire::records::encode_request;
 use fai_network::wire::{MAX_MESSAGE, frame};
 use fai_network::{Connection, Identity, Multiaddr, Node, NodeOptions, PeerId, Protocol};
 use futures::{AsyncReadExt, AsyncWriteExt};
@@ -117,9 +119,7 @@ pub fn encoded(request: &Request) -> Vec<u8> {
 }
 
 pub fn request(hashes: usize) -> Vec<u8> {
-    (0..hashes)
-        .flat_map(|n| *Kind::Chunk.hash(&n.to_le_bytes()).as_bytes())
-        .collect()
+    encode_request((0..hashes).map(|n| (Kind::Chunk.hash(&n.to_le_bytes()), Form::Any)))
 }
 
 #[test]
@@ -161,7 +161,9 @@ fn garbage_is_refused_or_cut_off_and_others_are_served() {
             framed(b"no selector"),
             [&selector[..], &framed(&request(257))].concat(),
             [&selector[..], &framed(b"")].concat(),
-            [&selector[..], &framed(&[0; 33])].concat(),
+            [&selector[..], &framed(&[0; 34])].concat(),
+            [&selector[..], &framed(&[&[1][..], &[7; 40]].concat())].concat(),
+            [&selector[..], &framed(&[3; 33])].concat(),
             [&selector[..], &u32::MAX.to_le_bytes()].concat(),
             [&selector[..], &fai_testkit::noise(2, 1 << 16)].concat(),
         ];
@@ -203,6 +205,7 @@ fn what_may_not_be_read_ends_exactly_as_what_is_not_there() {
         let forbidden = stranger();
         let connection = server.dial(&forbidden).await;
         let hash = *World::first().records.keys().min().unwrap();
+        let wanted = encode_request([(hash, Form::Any)]);
         let mut ends = Vec::new();
         for selector in [
             selected(ID),
@@ -216,7 +219,7 @@ fn what_may_not_be_read_ends_exactly_as_what_is_not_there() {
                 .await
                 .unwrap();
             // The request may meet the end already.
-            let _ = frame::write(&mut stream, hash.as_bytes()).await;
+            let _ = frame::write(&mut stream, &wanted).await;
             ends.push(end_of(&mut stream).await);
         }
         assert!(ends.iter().all(|end| *end == ends[0] && end.0.is_empty()), "{ends:?}");
@@ -247,7 +250,7 @@ fn what_may_not_be_read_ends_exactly_as_what_is_not_there() {
         frame::write(&mut stream, &minicbor::to_vec(selected(ID)).unwrap())
             .await
             .unwrap();
-        frame::write(&mut stream, hash.as_bytes()).await.unwrap();
+        frame::write(&mut stream, &wanted).await.unwrap();
         let mut magic = [0; 4];
         stream.read_exact(&mut magic).await.unwrap();
         assert_eq!(&magic, b"FREC");

@@ -15,6 +15,7 @@ mod apathy;
 mod asker;
 mod askers;
 mod cuts;
+mod deltas;
 mod floods;
 mod lies;
 mod peer;

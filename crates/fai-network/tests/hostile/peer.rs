@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fai_core::object::Hash;
+use fai_network::session::bases::Form;
 use fai_network::wire::message::{Reply, Request};
 use fai_network::wire::records::{MAX_REQUEST, decode_request};
 use fai_network::wire::{MAX_MESSAGE, frame};
@@ -42,7 +43,7 @@ pub fn said(reply: &Reply) -> Deed {
 }
 
 type OnSync = dyn Fn(&World, &Request) -> Option<Deed> + Send + Sync;
-type OnRecord = dyn Fn(&World, &Hash) -> Option<Deed> + Send + Sync;
+type OnRecord = dyn Fn(&World, &Hash, Form) -> Option<Deed> + Send + Sync;
 
 /// How a peer deviates from honesty: `None` is an honest answer.
 pub struct Script {
@@ -56,7 +57,7 @@ impl Script {
     pub fn honest() -> Self {
         Self {
             sync: Box::new(|_, _| None),
-            record: Box::new(|_, _| None),
+            record: Box::new(|_, _, _| None),
             leaves_after: None,
         }
     }
@@ -71,6 +72,11 @@ impl Script {
 
     /// Other answers to requests for records.
     pub fn records(record: impl Fn(&World, &Hash) -> Option<Deed> + Send + Sync + 'static) -> Self {
+        Self::forms(move |world, hash, _| record(world, hash))
+    }
+
+    /// The same, where it matters in which form a record is asked for.
+    pub fn forms(record: impl Fn(&World, &Hash, Form) -> Option<Deed> + Send + Sync + 'static) -> Self {
         Self {
             record: Box::new(record),
             ..Self::honest()
@@ -78,9 +84,14 @@ impl Script {
     }
 
     pub fn leaving_after(bytes: usize) -> Self {
+        Self::honest().leave_after(bytes)
+    }
+
+    /// The same, of one that does as this one until then.
+    pub fn leave_after(self, bytes: usize) -> Self {
         Self {
             leaves_after: Some(bytes),
-            ..Self::honest()
+            ..self
         }
     }
 }
@@ -194,8 +205,8 @@ impl Stage {
     async fn send(&self, mut stream: Stream) -> Option<()> {
         frame::read(&mut stream, MAX_MESSAGE).await.ok()?;
         while let Some(request) = frame::read_patiently(&mut stream, MAX_REQUEST).await.ok()? {
-            for hash in decode_request(&request)? {
-                let deed = (self.script.record)(&self.world, &hash);
+            for (hash, form) in decode_request(&request)? {
+                let deed = (self.script.record)(&self.world, &hash, form);
                 let deed = deed.unwrap_or_else(|| Deed(self.world.answer(&hash), Then::GoOn));
                 self.carry_out(&mut stream, deed).await?;
             }

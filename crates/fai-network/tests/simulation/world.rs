@@ -1,11 +1,11 @@
 //! What is to be transferred: a commit's tree with files and chunks of plausible sizes. Chunks are names and lengths only,
 //! for whoever schedules them looks at nothing else.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::convert::Infallible;
 
 use fai_core::object::{ContentHash, Extent, FileId, Hash, Id, Kind, Manifest, Object, Tree, TreeEntry, TreeId};
-use fai_network::session::plan::{Local, Want};
+use fai_network::session::plan::Local;
 
 /// Random numbers that a seed repeats (splitmix64, Steele, Lea and Flood 2014).
 pub struct Dice(pub u64);
@@ -34,23 +34,21 @@ pub struct World {
     /// Objects by hash, with their bytes; chunks have none.
     pub records: HashMap<Hash, Vec<u8>>,
     pub bytes: u64,
+    /// The chunks of every file, in the order of the files' names.
+    pub files: Vec<Vec<Extent>>,
 }
 
 impl World {
     /// `files` files of up to `chunks` chunks of up to `len` bytes each, some of which stand in several files.
     pub fn new(dice: &mut Dice, files: u64, chunks: u64, len: u64) -> Self {
-        let (mut records, mut bytes, mut entries) = (HashMap::new(), 0, Vec::new());
+        let (mut records, mut bytes, mut all) = (HashMap::new(), 0, Vec::new());
         let mut shared: Vec<Extent> = Vec::new();
         for file in 0..files {
             let mut extents = Vec::new();
             for chunk in 0..dice.within(1..chunks + 1) {
                 let fresh = shared.is_empty() || !dice.one_in(10);
                 let extent = if fresh {
-                    let name = format!("{file}/{chunk}");
-                    Extent {
-                        hash: Kind::Chunk.hash(name.as_bytes()),
-                        len: dice.within(len / 2..len) + 1,
-                    }
+                    named(&format!("{file}/{chunk}"), dice.within(len / 2..len) + 1)
                 } else {
                     shared[dice.within(0..shared.len() as u64) as usize]
                 };
@@ -61,28 +59,71 @@ impl World {
                 }
                 extents.push(extent);
             }
+            all.push(extents);
+        }
+        Self::of(all, records, bytes)
+    }
+
+    /// So many versions of a model, of which every chunk is new in each.
+    pub fn versions(versions: u64, chunks: u64, len: u64) -> Self {
+        let version = |version| (0..chunks).map(move |chunk| named(&format!("{version}/{chunk}"), len));
+        let files: Vec<Vec<Extent>> = (0..versions).map(|number| version(number).collect()).collect();
+        let records = files.iter().flatten().map(|extent| (extent.hash, Vec::new()));
+        let records = records.collect();
+        Self::of(files, records, versions * chunks * len)
+    }
+
+    fn of(files: Vec<Vec<Extent>>, mut records: HashMap<Hash, Vec<u8>>, bytes: u64) -> Self {
+        let mut entries = Vec::new();
+        for (number, extents) in files.iter().enumerate() {
             let manifest = Manifest {
                 size: extents.iter().map(|extent| extent.len).sum(),
-                content: ContentHash::from_hash(Kind::Chunk.hash(&file.to_le_bytes())),
+                content: ContentHash::from_hash(Kind::Chunk.hash(&number.to_le_bytes())),
                 level: 0,
-                entries: extents,
+                entries: extents.clone(),
             };
             let encoded = manifest.encode();
             let id = FileId::from_hash(Kind::Manifest.hash(&encoded));
             records.insert(*id.hash(), encoded);
-            entries.push(TreeEntry::file(format!("file{file:05}"), id, manifest.size, false));
+            entries.push(TreeEntry::file(format!("file{number:05}"), id, manifest.size, false));
         }
         let tree = Tree::new(entries).unwrap();
         let root = tree.id();
         records.insert(*root.hash(), tree.encode());
-        Self { root, records, bytes }
+        Self {
+            root,
+            records,
+            bytes,
+            files,
+        }
+    }
+
+    /// Every chunk with its length, once.
+    pub fn chunks(&self) -> HashMap<Hash, u64> {
+        let extents = self.files.iter().flatten();
+        extents.map(|extent| (extent.hash, extent.len)).collect()
     }
 }
 
-/// What has come so far; nothing was here before.
+fn named(name: &str, len: u64) -> Extent {
+    let hash = Kind::Chunk.hash(name.as_bytes());
+    Extent { hash, len }
+}
+
+/// What this side has: chunks of the repository, and what has come so far.
 #[derive(Default)]
 pub struct Here {
-    pub chunks: HashSet<Hash>,
+    /// Chunks that can be read, and how many deltas lead to each.
+    pub readable: HashMap<Hash, usize>,
+    /// Those that are written and cannot be read yet.
+    pub written: HashMap<Hash, usize>,
+}
+
+impl Here {
+    /// What was written can be read now.
+    pub fn seal(&mut self) {
+        self.readable.extend(self.written.drain());
+    }
 }
 
 impl Local for Here {
@@ -101,15 +142,13 @@ impl Local for Here {
     }
 
     fn has_chunk(&self, hash: &Hash) -> Result<bool, Infallible> {
-        Ok(self.chunks.contains(hash))
+        Ok(self.readable.contains_key(hash) || self.written.contains_key(hash))
+    }
+
+    fn depth(&self, chunk: &Hash) -> Result<Option<usize>, Infallible> {
+        Ok(self.readable.get(chunk).copied())
     }
 }
 
-/// Bytes of an answer on the wire.
-pub fn len(want: &Want) -> u64 {
-    use fai_network::session::plan::Promise;
-    match want.promise {
-        Promise::Chunk { len } => len,
-        _ => 4096,
-    }
-}
+/// Bytes of an object on the wire.
+pub const OBJECT: u64 = 4096;
