@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    access, add, cat, checkout, chunks, clone, commit, completions, config, demo, diff, fetch, fsck, id, info, init,
+    access, add, cat, checkout, chunks, clone, commit, completions, config, demo, diff, fetch, fsck, gc, id, info, init,
     log, ls, mv, peers, pull, push, remote, restore, rm, serve, show, stats, status, version,
 };
 
@@ -57,6 +57,7 @@ pub enum Command {
     Chunks(chunks::Args),
     Stats(stats::Args),
     Fsck(fsck::Args),
+    Gc(gc::Args),
     Config(config::Args),
     Serve(serve::Args),
     Clone(clone::Args),

@@ -3,6 +3,7 @@
 //! One statement is one method, grouped by table. Which statements make a workflow is not here. Everything but
 //! refs, staging and operations can be rebuilt from the packs.
 
+mod condemned;
 mod files;
 mod operations;
 mod records;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
+pub use condemned::{IndexedRecord, PackUsage};
 pub use files::{FileRecord, TensorRecord};
 pub use operations::Operation;
 pub use records::{PackRow, RecordTotals};
@@ -28,7 +30,11 @@ pub use stat_cache::{CachedStat, FileStat};
 use crate::object::Hash;
 
 /// The schema, one script a version, applied in order.
-const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0004.sql"),
+];
 
 /// Marks the file as ours ("FAI\x01").
 const APPLICATION_ID: i32 = 0x4641_4901;

@@ -234,6 +234,9 @@ impl Writer<'_> {
                 ],
             )?;
         }
+        // What a collection took out of the index is in it again.
+        let filled = "UPDATE packs SET dropped = max(dropped - ?2, 0) WHERE id = ?1 AND dropped > 0";
+        self.execute(filled, params![id, fresh as i64])?;
         if fresh == 0 {
             let used = "SELECT 1 FROM records WHERE pack = ?1 LIMIT 1";
             if self.row(used, [id], |_| Ok(()))?.is_none() {

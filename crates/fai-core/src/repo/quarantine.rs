@@ -58,6 +58,8 @@ pub struct RefMove {
 pub struct Quarantine {
     folder: PathBuf,
     store: Store,
+    /// What was found to be in the repository stays there until what was received leads to it.
+    _pin: File,
     _lock: File,
 }
 
@@ -98,6 +100,7 @@ impl Repository {
         if lock.try_lock().is_err() {
             return Ok(None);
         }
+        let pin = self.pin()?;
         // What was accepted here and not yet moved belongs to the repository, and is not this transfer's.
         finish_move(&folder, self.store.packs().folder())?;
         self.store.adopt_orphans()?;
@@ -105,6 +108,7 @@ impl Repository {
         Ok(Some(Quarantine {
             folder,
             store,
+            _pin: pin,
             _lock: lock,
         }))
     }
@@ -359,7 +363,12 @@ impl Quarantine {
     /// # Errors
     /// When files cannot be removed.
     pub fn clear(self) -> Result<(), Error> {
-        let Self { folder, store, _lock } = self;
+        let Self {
+            folder,
+            store,
+            _pin,
+            _lock,
+        } = self;
         drop(store);
         for part in [
             "objects",

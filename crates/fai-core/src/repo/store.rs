@@ -192,7 +192,9 @@ impl Store {
         progress: &(dyn Fn(u64) + Sync),
         feed: impl FnOnce(&mut Feeder<'_>) -> Result<T, Error>,
     ) -> Result<(T, Vec<FileSummary>), Error> {
-        self.adopt_orphans()?;
+        // What is found to be known must stay as long as this goes on; a quarantine is nobody else's anyway.
+        let _pin = self.beneath.is_none().then(|| self.pin()).transpose()?;
+        self.take_in_orphans()?;
         let known = |hash: &Hash| self.index().has_record(hash).unwrap_or(false);
         let sealed = |pack: &SealedPack| self.enter(pack).map_err(Into::into);
         let folder = self.packs.folder();
@@ -232,6 +234,13 @@ impl Store {
     /// # Errors
     /// When the folders cannot be read or the packs not be finished.
     pub fn adopt_orphans(&self) -> Result<usize, Error> {
+        // A pack that a collection is about to remove is in no index for a moment.
+        let _pin = self.beneath.is_none().then(|| self.pin()).transpose()?;
+        self.take_in_orphans()
+    }
+
+    /// The same for a caller who keeps collections out, or is one.
+    pub(super) fn take_in_orphans(&self) -> Result<usize, Error> {
         let folder = self.packs.folder();
         super::quarantine::finish_moves(&self.directory, folder)?;
         let mut orphans = salvage(&self.incoming, folder)?.packs;

@@ -13,7 +13,7 @@ use crate::repo::{Error, Repository};
 use crate::storage::{Location, PACK_SUFFIX, PackSet, list_packs};
 
 /// How a pack is called in reports.
-pub(super) fn pack_name(name: &Hash) -> String {
+pub(in crate::repo) fn pack_name(name: &Hash) -> String {
     format!("{name}.{PACK_SUFFIX}")
 }
 
@@ -192,13 +192,13 @@ impl Repository {
 }
 
 impl Repository {
-    /// True while another process, or thread, adds or commits here.
+    /// True while another process, or thread, adds, commits, receives or collects here.
     fn has_writers(&self) -> bool {
         let held = |name: &&str| {
             let lock = std::fs::File::open(self.directory.join(name));
             lock.is_ok_and(|file| matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
         };
-        ["lock", "commit.lock"].iter().any(held)
+        ["lock", "commit.lock", "gc.lock"].iter().any(held)
     }
 }
 
