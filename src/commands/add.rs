@@ -38,7 +38,10 @@ impl Args {
             paths => context.paths(&repository, paths)?,
         };
         let bar = Bar::new(context.out, "Adding");
-        let report = repository.add(&paths, AddOptions { force: self.force }, &bar)?;
+        let report = repository.add(&paths, AddOptions {
+            force: self.force,
+            ..AddOptions::default()
+        }, &bar)?;
         bar.finish();
         print(context, &report)?;
         report

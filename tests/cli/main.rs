@@ -19,6 +19,7 @@ mod diff;
 mod disturbances;
 mod fetch;
 mod folders;
+mod gc;
 mod global;
 mod ignore_rules;
 mod info;

@@ -212,6 +212,7 @@ impl Writer<'_> {
     pub fn forget_gone(&self) -> Result<(), DatabaseError> {
         self.batch(
             "DELETE FROM condemned WHERE hash NOT IN (SELECT hash FROM records);
+             DELETE FROM newest_tensors WHERE file NOT IN (SELECT hash FROM records);
              DELETE FROM tensors WHERE file NOT IN (SELECT hash FROM records);
              DELETE FROM files WHERE file NOT IN (SELECT hash FROM records);
              DELETE FROM stat_cache WHERE file NOT IN (SELECT hash FROM records);",
@@ -224,10 +225,7 @@ impl Writer<'_> {
     /// # Errors
     /// When SQLite fails.
     pub fn move_records(&self, pack: &SealedPack, from: &[Location]) -> Result<u64, DatabaseError> {
-        let sql =
-            "INSERT INTO packs (name, bytes) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET bytes = ?2 RETURNING id";
-        let values = params![pack.name.as_bytes(), to_sql(pack.len)];
-        let id: i64 = self.row(sql, values, |row| row.get(0))?.unwrap_or_default();
+        let id = self.insert_pack_row(pack)?;
         let mut moved = 0;
         for (entry, from) in pack.entries.iter().zip(from) {
             let sql = "UPDATE records SET codec = ?1, encoded_len = ?2, base = ?3, pack = ?4, offset = ?5 \

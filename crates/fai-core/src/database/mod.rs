@@ -5,6 +5,7 @@
 
 mod condemned;
 mod files;
+mod newest;
 mod operations;
 mod records;
 mod refs;
@@ -21,6 +22,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 pub use condemned::{IndexedRecord, PackUsage};
 pub use files::{FileRecord, TensorRecord};
+pub use newest::TensorPlace;
 pub use operations::Operation;
 pub use records::{PackRow, RecordTotals};
 pub use rescue::Rescued;
@@ -30,9 +32,10 @@ pub use stat_cache::{CachedStat, FileStat};
 use crate::object::Hash;
 
 /// The schema, one script a version, applied in order.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
 ];
 

@@ -5,6 +5,7 @@
 
 mod add;
 mod arriving;
+mod bases;
 mod checkout;
 mod chunks;
 mod collect;

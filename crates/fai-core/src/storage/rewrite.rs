@@ -219,9 +219,8 @@ mod tests {
             offset: pack.entries[0].offset,
             header: constant,
         };
-        let (mut payload, mut raw) = (Vec::new(), Vec::new());
-        let mut decoder = crate::codec::Decoder::new().unwrap();
-        packs.read(&location, &mut decoder, &mut payload, &mut raw).unwrap();
-        assert_eq!(raw, zeros);
+        let mut reading = crate::storage::Reading::new().unwrap();
+        reading.read(&packs, location, |_| Ok::<_, StorageError>(None)).unwrap();
+        assert_eq!(reading.raw(), zeros);
     }
 }

@@ -108,7 +108,7 @@ impl Repository {
         Ok(amount)
     }
 
-    fn drop_records(&self, hashes: &[Hash]) -> Result<(), Error> {
+    pub(super) fn drop_records(&self, hashes: &[Hash]) -> Result<(), Error> {
         self.database().transaction(|writer| {
             hashes
                 .iter()

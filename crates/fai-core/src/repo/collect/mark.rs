@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::database::{IndexedRecord, Staged};
-use crate::object::{Commit, CommitId, FileId, Hash, Id, Kind, Manifest, Page, RepoPath, Tree, TreeId};
+use crate::object::{
+    Commit, CommitId, Extent, FileId, Hash, Id, Kind, Manifest, Page, PageId, RepoPath, Tree, TreeEntry, TreeId,
+};
 use crate::repo::shallow::Cuts;
 use crate::repo::{Error, Head, Repository, Store};
 
@@ -64,6 +66,11 @@ impl Roots {
         let staged = |staged: &Staged| matches!(staged, Staged::File { .. });
         self.commits.is_empty() && self.recent.is_empty() && !self.staging.values().any(staged)
     }
+
+    /// True when chunks may be missing on purpose.
+    pub fn partial(&self) -> bool {
+        self.partial
+    }
 }
 
 /// A walk from ids to ids; every object is read once.
@@ -103,47 +110,43 @@ impl Walk<'_> {
     }
 
     fn enter(&mut self, kind: Kind, hash: Hash) -> Result<(), Error> {
-        match kind {
-            Kind::Commit => {
-                let id = CommitId::from_hash(hash);
-                let commit: Commit = self.store.get(id)?;
-                self.meet(Kind::Tree, commit.tree.hash())?;
-                for parent in self.store.parents(self.cuts, id, &commit)? {
-                    self.meet(Kind::Commit, parent.hash())?;
-                }
-            }
-            Kind::Tree => {
-                for entry in self.store.get::<Tree>(TreeId::from_hash(hash))?.entries() {
-                    match entry.tree_id() {
-                        Some(below) => self.meet(Kind::Tree, below.hash())?,
-                        None => self.meet(Kind::Manifest, &entry.hash)?,
-                    }
-                }
-            }
-            Kind::Manifest => {
-                let manifest: Manifest = self.store.get(FileId::from_hash(hash))?;
-                for extent in &manifest.entries {
-                    self.meet(below(manifest.level), &extent.hash)?;
-                }
-            }
-            Kind::Page => {
-                let page: Page = self.store.get(crate::object::PageId::from_hash(hash))?;
-                for extent in &page.entries {
-                    self.meet(below(page.level), &extent.hash)?;
-                }
-            }
-            Kind::Chunk => {}
-        }
-        Ok(())
+        let below = below(self.store, self.cuts, kind, hash)?;
+        below.iter().try_for_each(|(kind, hash)| self.meet(*kind, hash))
     }
 }
 
-/// What the entries at a level of a manifest are.
-fn below(level: u8) -> Kind {
-    match level {
-        0 => Kind::Chunk,
-        _ => Kind::Page,
-    }
+/// What an object leads to.
+fn below(store: &Store, cuts: &Cuts, kind: Kind, hash: Hash) -> Result<Vec<(Kind, Hash)>, Error> {
+    let entries = |level: u8, entries: &[Extent]| {
+        let kind = if level == 0 { Kind::Chunk } else { Kind::Page };
+        entries.iter().map(|extent| (kind, extent.hash)).collect()
+    };
+    Ok(match kind {
+        Kind::Commit => {
+            let id = CommitId::from_hash(hash);
+            let commit: Commit = store.get(id)?;
+            let parents = store.parents(cuts, id, &commit)?;
+            let parents = parents.iter().map(|parent| (Kind::Commit, *parent.hash()));
+            parents.chain([(Kind::Tree, *commit.tree.hash())]).collect()
+        }
+        Kind::Tree => {
+            let tree: Tree = store.get(TreeId::from_hash(hash))?;
+            let entry = |entry: &TreeEntry| match entry.tree_id() {
+                Some(below) => (Kind::Tree, *below.hash()),
+                None => (Kind::Manifest, entry.hash),
+            };
+            tree.entries().iter().map(entry).collect()
+        }
+        Kind::Manifest => {
+            let manifest: Manifest = store.get(FileId::from_hash(hash))?;
+            entries(manifest.level, &manifest.entries)
+        }
+        Kind::Page => {
+            let page: Page = store.get(PageId::from_hash(hash))?;
+            entries(page.level, &page.entries)
+        }
+        Kind::Chunk => Vec::new(),
+    })
 }
 
 impl Error {
@@ -181,11 +184,28 @@ impl Repository {
     /// # Errors
     /// When anything on the way is missing or damaged.
     pub(super) fn mark(&self, roots: &Roots) -> Result<Marks, Error> {
+        self.mark_from(roots, true)
+    }
+
+    /// The same, without what is missing or damaged.
+    pub(super) fn mark_what_can_be_read(&self, roots: &Roots) -> Result<Marks, Error> {
+        self.mark_from(roots, false)
+    }
+
+    /// What an object leads to, unless it cannot be read.
+    pub(super) fn leads_to(&self, kind: Kind, hash: Hash) -> Result<Option<Vec<(Kind, Hash)>>, Error> {
+        match below(&self.store, &self.store.cuts()?, kind, hash) {
+            Err(error) if error.is_of_an_object() => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    fn mark_from(&self, roots: &Roots, strict: bool) -> Result<Marks, Error> {
         let mut marks = Marks::default();
         let mut walk = Walk {
             store: &self.store,
             cuts: &roots.cuts,
-            strict: true,
+            strict,
             partial: roots.partial,
             marks: &mut marks,
             waiting: Vec::new(),
@@ -205,7 +225,7 @@ impl Repository {
             }
         }
         walk.run()?;
-        self.mark_bases(&mut marks, true, |marks, record| marks.has(record.kind, &record.hash))?;
+        self.mark_bases(&mut marks, strict, |marks, record| marks.has(record.kind, &record.hash))?;
         Ok(marks)
     }
 
@@ -247,10 +267,13 @@ impl Repository {
             each_page(
                 |after| Ok(self.database().deltas_after(after, PAGE)?),
                 |records| {
-                    for record in records.iter().filter(|record| stays(marks, record)) {
-                        let Some(hash) = record.base.filter(|base| marks.insert(Kind::Chunk, base)) else {
+                    for record in records {
+                        let Some(hash) = record.base.filter(|_| stays(marks, record)) else {
                             continue;
                         };
+                        if !marks.insert(Kind::Chunk, &hash) {
+                            continue;
+                        }
                         more = true;
                         if strict && !self.store.has_here(Kind::Chunk, &hash)? {
                             let kind = Kind::Chunk;

@@ -4,6 +4,7 @@
 //! writers rely on, and how packs are replaced, is in `locks` and `packs`.
 
 mod condemn;
+mod incomplete;
 mod locks;
 mod mark;
 mod packs;
@@ -23,7 +24,8 @@ use crate::database::IndexedRecord;
 use crate::object::Kind;
 use crate::storage::PACK_TARGET;
 
-/// The part of a pack that must be of no use before it is rewritten: one tenth. Below that the work is not worth it.
+/// The part of a pack that must be copies of other records before it is rewritten: one tenth. Below that the work is not
+/// worth it.
 const WORTH: u64 = 10;
 
 /// How to collect.
@@ -228,7 +230,9 @@ impl Repository {
         let mut wasteful = Vec::new();
         for usage in self.database().pack_usage()? {
             let waste = usage.bytes.saturating_sub(ideal_len(&usage));
-            let worth = options.age.is_none() || waste.saturating_mul(WORTH) >= usage.bytes;
+            // What was taken out of the index must leave the packs, too: otherwise an index made anew from them holds
+            // it again, without what it leads to. Copies of records only take up room.
+            let worth = usage.dropped > 0 || options.age.is_none() || waste.saturating_mul(WORTH) >= usage.bytes;
             if usage.records > 0 && waste > 0 && worth {
                 wasteful.push(usage);
             }

@@ -177,7 +177,14 @@ impl Repository {
         raw: &mut Vec<u8>,
     ) -> Result<Result<(), String>, Error> {
         raw.resize(header.raw_len as usize, 0);
-        let decoded = decoder.decode(header.codec, payload, raw);
+        let decoded = match header.base {
+            None => decoder.decode(header.codec, payload, raw),
+            Some(base) => match self.store.with(Kind::Chunk, &base, |bytes, _| bytes.to_vec()) {
+                Ok(base) => decoder.decode_against(payload, &base, raw),
+                Err(error @ Error::Database(_)) => return Err(error),
+                Err(error) => return Ok(Err(format!("its base, chunk {base}, cannot be read: {error}"))),
+            },
+        };
         Ok(match decoded {
             Err(error) => Err(error.to_string()),
             Ok(()) if header.kind.hash(raw) != header.hash => Err("it has other content than its id".to_owned()),

@@ -1,12 +1,12 @@
 //! `--rebuild`: the index and all that is known about files, made anew from the packs.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::findings::Findings;
 use super::packs::pack_name;
 use super::verify::{PackCheck, each_pack, locations};
-use crate::database::{FileRecord, TensorRecord};
+use crate::database::{FileRecord, TensorRecord, Writer};
 use crate::object::{CommitId, FileId, Hash, Kind};
 use crate::repo::content::FileReader;
 use crate::repo::describe::describe_layout;
@@ -15,7 +15,9 @@ use crate::repo::reach::{NeededBy, Visit};
 use crate::repo::snapshot::Entry;
 use crate::repo::store::read_sealed;
 use crate::repo::{DEFAULT_BRANCH, Error, Head, Repository};
-use crate::storage::{StorageError, copy_good_records, list_packs, pack_path, salvage, sync_folder};
+use crate::storage::{
+    Location, PackSet, Reading, StorageError, copy_good_records, list_packs, pack_path, salvage, sync_folder,
+};
 use crate::tensor::{LayoutError, detect};
 
 /// Files, and tensors of files, written to the database in one transaction.
@@ -27,7 +29,7 @@ impl Repository {
     pub(super) fn rebuild(&self, findings: &mut Findings, progress: &dyn Progress) -> Result<(), Error> {
         let folder = self.store().packs().folder().to_owned();
         // Not `adopt_orphans`: an index that cannot be trusted might call what is in them known, and they would go.
-        let salvaged = salvage(&self.directory.join("incoming"), &folder)?;
+        let salvaged = salvage(&self.directory.join("incoming"), &folder, &|_| None)?;
         sync_folder(&folder)?;
         if !salvaged.packs.is_empty() {
             let count = salvaged.packs.len();
@@ -35,24 +37,23 @@ impl Repository {
         }
         let good = self.good_packs(&folder, findings, progress)?;
         self.store().packs().close();
-        let useless = self.store().index().transaction(|writer| -> Result<Vec<Hash>, Error> {
+        self.store().index().transaction(|writer| -> Result<(), Error> {
             writer.clear_records()?;
             writer.clear_files()?;
             writer.clear_stat_cache()?;
-            let mut useless = Vec::new();
-            for name in &good {
-                if writer.insert_pack(&read_sealed(&folder, *name)?)? == 0 {
-                    useless.push(*name);
-                }
-            }
-            Ok(useless)
+            enter_all(writer, &folder, &good)
         })?;
-        for name in useless {
-            let path = pack_path(&folder, &name);
+        let unused = self.database().pack_usage()?;
+        let useless: Vec<Hash> = unused.iter().filter(|usage| usage.records == 0).map(|usage| usage.name).collect();
+        for name in &useless {
+            let path = pack_path(&folder, name);
             std::fs::remove_file(&path).map_err(StorageError::io("remove", &path))?;
         }
+        sync_folder(&folder)?;
+        self.database().forget_empty_packs(&useless)?;
         self.recover_head(findings)?;
         self.recover_refs(findings)?;
+        self.drop_incomplete()?;
         self.describe_all()?;
         findings.report.rebuilt = true;
         Ok(())
@@ -71,11 +72,13 @@ impl Repository {
             files: present.len() as u64,
             bytes: present.iter().map(bytes).sum(),
         });
-        let checks = each_pack(self, &present, |packs, decoder, name| {
+        let bases = bases(folder, &present);
+        let locate = |base: &Hash| bases.get(base).copied();
+        let checks = each_pack(self, &present, |packs, reading, name| {
             let check = match read_sealed(folder, name) {
                 Ok(pack) => {
                     let mut check = PackCheck::new(name, pack.len, None);
-                    check.verify(packs, decoder, &locations(&pack), progress)?;
+                    check.verify(packs, reading, &locations(&pack), locate, progress)?;
                     check
                 }
                 Err(error) => PackCheck::new(name, 0, Some(error.to_string())),
@@ -89,16 +92,29 @@ impl Repository {
             if check.broken.is_none() && check.damaged.is_empty() {
                 good.insert(check.name);
             } else {
-                good.extend(self.replace_pack(folder, &check, findings)?);
+                good.extend(self.replace_pack(folder, &check, &bases, findings)?);
             }
         }
         Ok(good)
     }
 
     /// Copies what is good of a damaged pack to fresh packs, and sets the file aside under another name.
-    fn replace_pack(&self, folder: &Path, check: &PackCheck, findings: &mut Findings) -> Result<Vec<Hash>, Error> {
+    fn replace_pack(
+        &self,
+        folder: &Path,
+        check: &PackCheck,
+        bases: &HashMap<Hash, Location>,
+        findings: &mut Findings,
+    ) -> Result<Vec<Hash>, Error> {
         let path = pack_path(folder, &check.name);
-        let fresh = copy_good_records(&path, &self.directory.join("incoming"))?;
+        let packs = PackSet::new(folder.to_owned());
+        let base_of = |base: &Hash| {
+            let mut reading = Reading::new().ok()?;
+            let locate = |base: &Hash| Ok::<_, StorageError>(bases.get(base).map(|location| (&packs, *location)));
+            reading.read(&packs, *bases.get(base)?, locate).ok()?;
+            Some(reading.raw().to_vec())
+        };
+        let fresh = copy_good_records(&path, &self.directory.join("incoming"), &base_of)?;
         let aside = free_name(&path.with_extension("pack.damaged"));
         // The fresh pack may have the same name, so both must exist for a moment.
         if std::fs::hard_link(&path, &aside).is_err() {
@@ -179,6 +195,54 @@ impl Repository {
         self.walk_reachable(&self.roots()?, &mut describe)?;
         describe.flush()
     }
+}
+
+/// Enters packs into an empty index. Packs of several generations may lie beside each other, after a kill in the middle
+/// of rewriting them: of several records of one id the one counts that stands alone, else one with the shortest chain.
+/// So no two of them can come to stand on each other.
+fn enter_all(writer: &Writer<'_>, folder: &Path, names: &BTreeSet<Hash>) -> Result<(), Error> {
+    let mut with_deltas = Vec::new();
+    for name in names {
+        let pack = read_sealed(folder, *name)?;
+        writer.insert_some(&pack, |entry| Ok(entry.header.base.is_none()))?;
+        if pack.entries.iter().any(|entry| entry.header.base.is_some()) {
+            with_deltas.push(*name);
+        }
+    }
+    loop {
+        // What stands on what was entered before; what is entered now is one delta deeper.
+        let mut entered: HashSet<Hash> = HashSet::new();
+        for name in &with_deltas {
+            let fresh = writer.insert_some(&read_sealed(folder, *name)?, |entry| match entry.header.base {
+                Some(base) => Ok(!entered.contains(&base) && writer.has_record(&base)?),
+                None => Ok(false),
+            })?;
+            entered.extend(fresh);
+        }
+        if entered.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+/// Where the chunks lie that deltas stand on, as the packs themselves say. Of several records of one chunk the one that
+/// stands alone, so that no two of them can come to stand on each other.
+fn bases(folder: &Path, names: &BTreeSet<Hash>) -> HashMap<Hash, Location> {
+    let packs = || names.iter().filter_map(|name| read_sealed(folder, *name).ok());
+    let needed: HashSet<Hash> = packs()
+        .flat_map(|pack| pack.entries.into_iter().filter_map(|entry| entry.header.base))
+        .collect();
+    let mut found: HashMap<Hash, Location> = HashMap::new();
+    if needed.is_empty() {
+        return found;
+    }
+    for location in packs().flat_map(|pack| locations(&pack)) {
+        let hash = location.header.hash;
+        if needed.contains(&hash) && (location.header.base.is_none() || !found.contains_key(&hash)) {
+            found.insert(hash, location);
+        }
+    }
+    found
 }
 
 /// Describes files as they are met.
