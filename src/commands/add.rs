@@ -17,7 +17,9 @@ const LISTED: usize = 20;
 
 /// Store files and stage them for the next commit
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  fai add models/resnet50.onnx\n  fai add .\n  fai add -A")]
+#[command(
+    after_help = "Examples:\n  fai add models/resnet50.onnx\n  fai add .\n  fai add -A\n  fai add tuned.safetensors --base HEAD:base.safetensors"
+)]
 pub struct Args {
     /// Files and folders; a tracked file that is gone is staged as removed
     #[arg(required_unless_present = "all")]
@@ -28,6 +30,9 @@ pub struct Args {
     /// Also what .faiignore excludes
     #[arg(short, long)]
     force: bool,
+    /// A stored file that these were made from; what they share with it is stored once
+    #[arg(long, value_name = "REV:PATH")]
+    base: Vec<String>,
 }
 
 impl Args {
@@ -37,11 +42,13 @@ impl Args {
             [] => vec![RepoPath::root()],
             paths => context.paths(&repository, paths)?,
         };
-        let bar = Bar::new(context.out, "Adding");
-        let report = repository.add(&paths, AddOptions {
+        let base = |text: &String| Ok(repository.resolve_file(text, &context.folder)?.file);
+        let options = AddOptions {
             force: self.force,
-            ..AddOptions::default()
-        }, &bar)?;
+            bases: self.base.iter().map(base).collect::<Result<_>>()?,
+        };
+        let bar = Bar::new(context.out, "Adding");
+        let report = repository.add(&paths, options, &bar)?;
         bar.finish();
         print(context, &report)?;
         report

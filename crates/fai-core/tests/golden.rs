@@ -14,12 +14,12 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use fai_core::chunking::{Chunker, plan};
-use fai_core::codec::{Codec, Decoder, Encoder};
+use fai_core::codec::{Codec, Encoder};
 use fai_core::object::{
     Author, ChunkId, Commit, CommitId, ContentHash, Extent, FileId, Hash, Id, Kind, Manifest, ManifestBuilder,
     NODE_ENTRIES, Object, Page, Time, Tree, TreeEntry, TreeId, Value,
 };
-use fai_core::storage::{Location, PackIndex, PackSet, Reading, StorageError, PackWriter, RecordHeader, pack_path};
+use fai_core::storage::{Location, PackIndex, PackSet, PackWriter, Reading, RecordHeader, StorageError, pack_path};
 use fai_core::tensor::{Element, detect};
 
 const PACK: &str = "records.pack";

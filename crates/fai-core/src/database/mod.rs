@@ -22,7 +22,6 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 pub use condemned::{IndexedRecord, PackUsage};
 pub use files::{FileRecord, TensorRecord};
-pub use newest::TensorPlace;
 pub use operations::Operation;
 pub use records::{PackRow, RecordTotals};
 pub use rescue::Rescued;

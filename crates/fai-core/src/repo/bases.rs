@@ -86,9 +86,9 @@ impl<'a> Bases<'a> {
         let mut bases = FileBases::new(ranked);
         for wanted in &wanted {
             if !bases.take(wanted)
-                && let Some(place) = self.newest(&wanted.tensor)?
+                && let Some(file) = self.newest(&wanted.tensor)?.first()
             {
-                bases.take_from(self.repository, place.file, wanted);
+                bases.take_from(self.repository, *file, wanted);
             }
         }
         Ok(bases)
@@ -113,7 +113,7 @@ impl<'a> Bases<'a> {
         largest.truncate(LARGEST);
         found.extend(self.read_before(feeder, &largest)?);
         for tensor in &largest {
-            found.extend(self.newest(tensor)?.map(|place| place.file));
+            found.extend(self.newest(tensor)?);
         }
         let mut seen = Vec::new();
         found.retain(|file| {
@@ -140,13 +140,20 @@ impl<'a> Bases<'a> {
         if ends.iter().any(|index| *index >= self.durable.len()) {
             self.durable = feeder.flush()?;
         }
-        Ok(ends.iter().filter_map(|index| self.durable.get(*index).copied()).collect())
+        Ok(ends
+            .iter()
+            .filter_map(|index| self.durable.get(*index).copied())
+            .collect())
     }
 
-    /// The newest tensor like this one, as far as the index knows.
-    fn newest(&self, tensor: &TensorRecord) -> Result<Option<crate::database::TensorPlace>, Error> {
-        let database = self.repository.database();
-        Ok(database.newest_tensor(&tensor.name, &tensor.row(), &tensor.dtype)?)
+    /// The files with the newest tensors like this one, as far as the index knows: of its own dtype first.
+    fn newest(&self, tensor: &TensorRecord) -> Result<Vec<FileId>, Error> {
+        let (database, row) = (self.repository.database(), tensor.row());
+        let mut files = Vec::new();
+        for dtype in base_types(&tensor.dtype) {
+            files.extend(database.newest_tensor(&tensor.name, &row, dtype)?);
+        }
+        Ok(files)
     }
 }
 
@@ -188,6 +195,11 @@ fn by_name(tensors: &[TensorRecord]) -> HashMap<String, TensorRecord> {
 /// The tensor that another one was probably made from, as far as names and shapes tell.
 fn matching<'t>(tensors: &'t HashMap<String, TensorRecord>, like: &TensorRecord) -> Option<&'t TensorRecord> {
     let found = tensors.get(&like.name)?;
-    let same_type = found.dtype == like.dtype || (found.dtype == "bf16" && like.dtype == "f32");
-    (same_type && found.row() == like.row()).then_some(found)
+    let fits = base_types(&like.dtype).any(|dtype| dtype == found.dtype) && found.row() == like.row();
+    fits.then_some(found)
+}
+
+/// The dtypes that a tensor of this one may stand on: its own, and for f32 bf16, from which it may have been widened.
+fn base_types(dtype: &str) -> impl Iterator<Item = &str> {
+    std::iter::once(dtype).chain((dtype == "f32").then_some("bf16"))
 }

@@ -9,8 +9,8 @@ use super::error::Error;
 use crate::database::Database;
 use crate::object::{Hash, Id, Kind, Object};
 use crate::storage::{
-    Feeder, FileSummary, Ingest, LONGEST_CHAIN, Location, MAX_CHAIN, PackIndex, PackSet, Reading, RecordHeader, SealedPack,
-    StorageError, ingest, list_packs, pack_path, salvage, sync_folder,
+    Feeder, FileSummary, Ingest, LONGEST_CHAIN, Location, MAX_CHAIN, PackIndex, PackSet, Reading, RecordHeader,
+    SealedPack, StorageError, ingest, list_packs, pack_path, salvage, sync_folder,
 };
 
 /// How often a record that moves while it is read is followed.

@@ -10,8 +10,8 @@ use std::path::Path;
 
 use super::error::StorageError;
 use super::pack::HEADER;
-use super::salvage::BaseOf;
 use super::record::{BASED_LEN, MAGIC, RecordHeader};
+use super::salvage::BaseOf;
 use super::writer::{PackWriter, WrittenPack};
 use crate::codec::Decoder;
 

@@ -111,7 +111,9 @@ fn whole_records(file: &File, path: &Path, base_of: BaseOf<'_>) -> Result<Vec<In
         if reader.read_exact(&mut payload).is_err() {
             break;
         }
-        if own.decode(&header, &payload, &mut raw, base_of, MAX_CHAIN).is_none() || header.kind.hash(&raw) != header.hash {
+        if own.decode(&header, &payload, &mut raw, base_of, MAX_CHAIN).is_none()
+            || header.kind.hash(&raw) != header.hash
+        {
             tracing::warn!(path = %path.display(), offset, "a damaged record ends the salvage");
             break;
         }

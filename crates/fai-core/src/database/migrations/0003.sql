@@ -5,7 +5,5 @@ CREATE TABLE newest_tensors (
     row        TEXT    NOT NULL,
     dtype      TEXT    NOT NULL,
     file       BLOB    NOT NULL,
-    start      INTEGER NOT NULL,
-    end        INTEGER NOT NULL,
     PRIMARY KEY (name, row, dtype)
 ) STRICT, WITHOUT ROWID;

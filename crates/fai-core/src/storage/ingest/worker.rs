@@ -26,7 +26,12 @@ pub(super) fn run(
         let hash = Kind::Chunk.hash(&slot.raw);
         let fresh = claims.claim(&hash, settings.known);
         let mut encode = || {
-            let Some(BaseHint { chunk, element: base_element, first }) = base else {
+            let Some(BaseHint {
+                chunk,
+                element: base_element,
+                first,
+            }) = base
+            else {
                 return alone(encoder.encode(&slot.raw, element, &mut slot.payload));
             };
             let Some(chunk) = (settings.base)(&chunk, &mut base_bytes) else {
