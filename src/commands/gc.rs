@@ -107,7 +107,10 @@ fn print(context: &Context, report: &GcReport, dry_run: bool, now: Time) -> Resu
     match (nothing, dry_run) {
         (true, _) => out.say(
             Symbol::Done,
-            format!("Nothing to remove: {} are stored, and all are needed", records(report.live)),
+            format!(
+                "Nothing to remove: {} are stored, and all are needed",
+                records(report.live)
+            ),
         ),
         (false, true) => Ok(()),
         (false, false) => out.say(Symbol::Summary, format!("Freed {}", size(report.freed_bytes))),

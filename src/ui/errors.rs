@@ -225,7 +225,9 @@ fn advice(error: &Error) -> Option<&'static str> {
         }
         Error::BeingCollected(_) => "wait until it is done",
         Error::CannotCollect(_) => "`fai fsck` names everything that is missing and which files need it",
-        Error::NoRoots { .. } => "`fai fsck --rebuild` names lost commits again; then make sure that a branch leads to them",
+        Error::NoRoots { .. } => {
+            "`fai fsck --rebuild` names lost commits again; then make sure that a branch leads to them"
+        }
         Error::RefMoved(_) => "look at `fai log` and try again",
         Error::Cut(_) => "`fai pull --unshallow` brings the rest",
         Error::NotHere { .. } => {

@@ -225,7 +225,10 @@ fn a_pack_that_cannot_be_copied_is_named_and_kept() {
     fs::write(&kept, bytes).unwrap();
     let (_, complaints) = sandbox.warned(&["gc", "--prune=now"]);
     let name = kept.file_name().unwrap().to_str().unwrap();
-    assert!(complaints.contains(name) && complaints.contains("stays as it is"), "{complaints}");
+    assert!(
+        complaints.contains(name) && complaints.contains("stays as it is"),
+        "{complaints}"
+    );
     assert!(complaints.contains("fai fsck --full"), "{complaints}");
     assert!(kept.exists());
 }

@@ -109,10 +109,7 @@ impl Repository {
     }
 
     pub(super) fn drop_records(&self, hashes: &[Hash]) -> Result<(), Error> {
-        self.database().transaction(|writer| {
-            hashes
-                .iter()
-                .try_for_each(|hash| Ok(writer.drop_record(hash)?))
-        })
+        self.database()
+            .transaction(|writer| hashes.iter().try_for_each(|hash| Ok(writer.drop_record(hash)?)))
     }
 }

@@ -154,7 +154,9 @@ impl Error {
     fn is_of_an_object(&self) -> bool {
         matches!(
             self,
-            Error::Missing { .. } | Error::Invalid { .. } | Error::Storage(crate::storage::StorageError::Damaged { .. })
+            Error::Missing { .. }
+                | Error::Invalid { .. }
+                | Error::Storage(crate::storage::StorageError::Damaged { .. })
         )
     }
 }

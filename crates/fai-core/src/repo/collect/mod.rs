@@ -163,13 +163,7 @@ impl Repository {
     }
 
     /// Says what would be done, without doing any of it.
-    fn foretell(
-        &self,
-        roots: &Roots,
-        live: &Marks,
-        options: &GcOptions,
-        report: &mut GcReport,
-    ) -> Result<(), Error> {
+    fn foretell(&self, roots: &Roots, live: &Marks, options: &GcOptions, report: &mut GcReport) -> Result<(), Error> {
         let verdicts = self.verdicts(roots, live, options)?;
         let mut removed = Amount::default();
         let is_dead = |record: &IndexedRecord| !live.has(record.kind, &record.hash) && verdicts.is_dead(record);

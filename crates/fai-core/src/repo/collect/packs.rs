@@ -221,7 +221,11 @@ impl Repository {
         if count == sources.iter().map(|usage| usage.records).sum::<u64>() {
             // A pack that came out as it was is not old.
             let old = sources.iter().map(|usage| usage.name);
-            self.remove_files(&old.filter(|name| !fresh.contains(name)).collect::<Vec<_>>(), moving, moved)
+            self.remove_files(
+                &old.filter(|name| !fresh.contains(name)).collect::<Vec<_>>(),
+                moving,
+                moved,
+            )
         } else {
             self.remove_empty_packs(moving, moved)
         }
@@ -254,7 +258,9 @@ impl Repository {
                 Ok(()) | Err(Error::Missing { .. }) => {}
                 Err(error) => {
                     let (kind, hash) = (kind.name(), hash.short());
-                    return Err(format!("it has a copy of {kind} {hash}, which is damaged elsewhere: {error}"));
+                    return Err(format!(
+                        "it has a copy of {kind} {hash}, which is damaged elsewhere: {error}"
+                    ));
                 }
             }
         }

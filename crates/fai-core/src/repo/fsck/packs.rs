@@ -41,7 +41,11 @@ impl Repository {
         let usage = self.usage(&expected);
         for name in expected.keys().filter(|name| !present.contains(name)) {
             // A collection removes packs in which the index has nothing, and then forgets them.
-            let Some(records) = usage.get(name).map(|usage| usage.records).filter(|records| *records > 0) else {
+            let Some(records) = usage
+                .get(name)
+                .map(|usage| usage.records)
+                .filter(|records| *records > 0)
+            else {
                 continue;
             };
             let detail = format!("it is gone, with {records} records");
@@ -153,12 +157,7 @@ impl Repository {
         found
     }
 
-    fn report_pack(
-        &self,
-        check: PackCheck,
-        usage: Option<&PackUsage>,
-        findings: &mut Findings,
-    ) {
+    fn report_pack(&self, check: PackCheck, usage: Option<&PackUsage>, findings: &mut Findings) {
         let PackCheck {
             name,
             mut damaged,

@@ -44,7 +44,11 @@ impl Repository {
             enter_all(writer, &folder, &good)
         })?;
         let unused = self.database().pack_usage()?;
-        let useless: Vec<Hash> = unused.iter().filter(|usage| usage.records == 0).map(|usage| usage.name).collect();
+        let useless: Vec<Hash> = unused
+            .iter()
+            .filter(|usage| usage.records == 0)
+            .map(|usage| usage.name)
+            .collect();
         for name in &useless {
             let path = pack_path(&folder, name);
             std::fs::remove_file(&path).map_err(StorageError::io("remove", &path))?;
