@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use fai_core::object::Time;
-use fai_core::repo::{GcOptions, GcReport};
+use fai_core::repo::{GcOptions, GcReport, KeptPack, Shortage};
 use serde_json::json;
 
 use crate::context::Context;
@@ -41,7 +41,7 @@ impl Args {
         let report = context.repository()?.gc(&options, &bar)?;
         bar.finish();
         print(context, &report, self.dry_run, now)?;
-        let kept = |pack: &fai_core::repo::KeptPack| json!({ "pack": pack.name, "reason": pack.reason });
+        let kept = |pack: &KeptPack| json!({ "pack": pack.name, "reason": pack.reason });
         context.out.document(&json!({
             "dry_run": self.dry_run,
             "live": report.live,
@@ -68,19 +68,7 @@ fn print(context: &Context, report: &GcReport, dry_run: bool, now: Time) -> Resu
         1 => "1 record".to_owned(),
         count => format!("{count} records"),
     };
-    for pack in &report.kept {
-        out.warn(format!("{} stays as it is: {}", pack.name, pack.reason));
-    }
-    if !report.kept.is_empty() {
-        out.hint("`fai fsck --full` tells what is damaged, `fai fsck --rebuild` saves what is not");
-    }
-    if let Some(short) = report.shortage {
-        let (needed, free) = (size(short.needed), size(short.free));
-        out.warn(format!(
-            "not all packs were rewritten: the next one needs {needed}, and {free} are free"
-        ));
-        out.hint("free some space, and run it again: what was done is not done twice");
-    }
+    complain(context, &report.kept, report.shortage);
     if report.removed > 0 {
         let (count, bytes) = (records(report.removed), size(report.removed_bytes));
         match dry_run {
@@ -114,5 +102,23 @@ fn print(context: &Context, report: &GcReport, dry_run: bool, now: Time) -> Resu
         ),
         (false, true) => Ok(()),
         (false, false) => out.say(Symbol::Summary, format!("Freed {}", size(report.freed_bytes))),
+    }
+}
+
+/// Says which packs could not be rewritten.
+pub fn complain(context: &Context, kept: &[KeptPack], shortage: Option<Shortage>) {
+    let out = &context.out;
+    for pack in kept {
+        out.warn(format!("{} stays as it is: {}", pack.name, pack.reason));
+    }
+    if !kept.is_empty() {
+        out.hint("`fai fsck --full` tells what is damaged, `fai fsck --rebuild` saves what is not");
+    }
+    if let Some(short) = shortage {
+        let (needed, free) = (size(short.needed), size(short.free));
+        out.warn(format!(
+            "not all packs were rewritten: the next one needs {needed}, and {free} are free"
+        ));
+        out.hint("free some space, and run it again: what was done is not done twice");
     }
 }

@@ -24,6 +24,7 @@ pub mod peers;
 pub mod pull;
 pub mod push;
 pub mod remote;
+pub mod repack;
 pub mod restore;
 pub mod rm;
 pub mod serve;
@@ -60,6 +61,7 @@ pub fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Stats(args) => args.run(context),
         Command::Fsck(args) => args.run(context),
         Command::Gc(args) => args.run(context),
+        Command::Repack(args) => args.run(context),
         Command::Config(args) => args.run(context),
         Command::Serve(args) => args.run(context),
         Command::Clone(args) => args.run(context),

@@ -8,6 +8,7 @@ mod incomplete;
 mod locks;
 mod mark;
 mod packs;
+mod repack;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use mark::{Marks, Roots};
 use packs::{Moved, Moving, ideal_len};
 
 pub use packs::{KeptPack, Shortage};
+pub use repack::{RepackOptions, RepackReport};
 
 use super::durable::try_lock;
 use super::progress::{Event, Progress};
