@@ -48,7 +48,7 @@ fn scripts_are_told_in_numbers() {
     let done = sandbox.json(&["repack"]);
     assert_eq!((&done["packs_removed"], &done["packs_written"]), (&8.into(), &1.into()));
     assert!(done["written_bytes"].as_u64() < done["removed_bytes"].as_u64());
-    assert_eq!(done["written_bytes"], dry["needed_bytes"]);
+    assert!(done["written_bytes"].as_u64() <= dry["needed_bytes"].as_u64());
 }
 
 #[test]
