@@ -232,3 +232,40 @@ fn a_pack_that_cannot_be_copied_is_named_and_kept() {
     assert!(complaints.contains("fai fsck --full"), "{complaints}");
     assert!(kept.exists());
 }
+
+#[test]
+fn without_room_whole_packs_go_and_the_rest_waits() {
+    let sandbox = Sandbox::new();
+    // Of one pack all goes, of the other only a part.
+    sandbox.write("kept.bin", noise(1, 3_000_000));
+    sandbox.write("part.bin", noise(2, 2_000_000));
+    sandbox.ok(&["add", "-A"]);
+    sandbox.ok(&["rm", "--cached", "part.bin"]);
+    sandbox.remove("part.bin");
+    sandbox.commit("kept");
+    sandbox.write("whole.bin", noise(3, 1_000_000));
+    sandbox.ok(&["add", "whole.bin"]);
+    sandbox.ok(&["rm", "--cached", "whole.bin"]);
+    sandbox.remove("whole.bin");
+    let before = size(&sandbox);
+    // No file may get longer than 2 MB: the fresh pack would.
+    let script = "trap '' XFSZ; ulimit -f 4000; exec \"$FAI\" gc --prune=now --json";
+    let output = sandbox.shell(script).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(document["shortage"]["needed"].as_u64() > Some(3_000_000), "{document}");
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("not all packs were rewritten")
+    );
+    let freed = before - size(&sandbox);
+    assert_eq!(document["freed_bytes"], freed);
+    assert!((1_000_000..2_000_000).contains(&freed), "{freed}");
+    sandbox.assert_sound();
+    sandbox.ok(&["fsck", "--rebuild"]);
+    sandbox.assert_sound();
+    assert!(sandbox.json(&["gc", "--prune=now"])["freed_bytes"].as_u64() >= Some(2_000_000));
+    assert!(sandbox.bytes(&["cat", "kept.bin"]) == noise(1, 3_000_000));
+    sandbox.assert_sound();
+}

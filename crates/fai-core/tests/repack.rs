@@ -205,6 +205,73 @@ fn chains_go_from_their_loose_end() {
     assert_sound(&fixture);
 }
 
+#[test]
+fn what_an_interrupted_transfer_brought_keeps_what_it_stands_on() {
+    use fai_core::chunking::Span;
+    use fai_core::storage::BaseHint;
+    use fai_core::tensor::Element;
+    let mut fixture = family();
+    let base = fixture.open().resolve("HEAD~3").unwrap();
+    let repository = fixture.open();
+    let file = repository
+        .list(Some(base), &fai_core::object::RepoPath::root())
+        .unwrap()[0]
+        .file;
+    let mut chunk = None;
+    let reader = repository.open_file(file).unwrap();
+    reader
+        .for_each_chunk(&mut |_, extent| {
+            chunk = Some(extent.hash);
+            Ok::<_, Error>(())
+        })
+        .unwrap();
+    let chunk = chunk.unwrap();
+    drop(reader);
+    let model = model(9);
+    let body = model[model.len() - 120_000..].to_vec();
+    let quarantine = repository.quarantine().unwrap();
+    let spans = vec![Span::Steps {
+        range: 0..body.len() as u64,
+        element: Element::Bf16,
+    }];
+    let hint = BaseHint {
+        chunk,
+        element: Element::Bf16,
+        first: 0,
+    };
+    let feed = |feeder: &mut fai_core::storage::Feeder<'_>| {
+        let content = feeder.chunks(&body, spans, &mut |_, _, _| Some(hint))?;
+        Ok(feeder.end_file(content)?)
+    };
+    quarantine.store().write(1, &|_| (), feed).unwrap();
+    drop(quarantine);
+    let quarantined = || {
+        let path = fixture.root().join(".fai/quarantine/0/db.sqlite");
+        let connection = rusqlite::Connection::open(path).unwrap();
+        let count = "SELECT count(*) FROM records WHERE base IS NOT NULL";
+        connection.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!(quarantined(), 1);
+    // Nothing in the repository leads to the base any more.
+    fixture.sql("DELETE FROM refs; DELETE FROM operations; DELETE FROM staging");
+    fs::remove_file(fixture.root().join("model.safetensors")).unwrap();
+    fixture.commit("only text");
+    let report = repository.gc(&NOW, &Silent).unwrap();
+    assert!(report.removed > 0 && report.waiting == 1, "{report:?}");
+    let quarantine = repository.quarantine().unwrap();
+    let of_body = fai_core::object::Kind::Chunk.hash(&body);
+    let same = |bytes: &[u8], _: &_| bytes == body;
+    assert!(
+        quarantine
+            .store()
+            .with(fai_core::object::Kind::Chunk, &of_body, same)
+            .unwrap()
+    );
+    quarantine.remove().unwrap();
+    assert_eq!(repository.gc(&NOW, &Silent).unwrap().removed, 1);
+    assert_sound(&fixture);
+}
+
 /// Names the repository that the child process repacks, and the step at which it dies.
 const SWITCH: &str = "FAI_TEST_CRASHING_REPACK";
 

@@ -6,6 +6,7 @@
 //! next collection does.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::codec::Decoder;
@@ -15,7 +16,8 @@ use crate::repo::progress::{Event, Progress};
 use crate::repo::store::read_sealed;
 use crate::repo::{Error, Repository};
 use crate::storage::{
-    Copied, Location, RecordHeader, Rewrite, StorageError, Verdict, pack_len, pack_path, rewrite, sync_folder,
+    Copied, Location, RecordHeader, Rewrite, StorageError, Verdict, free_space, pack_len, pack_path, rewrite,
+    sync_folder,
 };
 
 /// A pack that stays although it might go, and why.
@@ -132,7 +134,7 @@ impl Repository {
                     moved.keep(&location.pack, format!("{kind} {hash} in it is damaged: {reason}"));
                     sources.retain(|usage| usage.name != location.pack);
                 }
-                Err(error) => match shortage(&error) {
+                Err(error) => match shortage(&error, &sources, &incoming) {
                     Some(shortage) => {
                         moved.shortage = Some(shortage);
                         return Ok(());
@@ -294,17 +296,20 @@ impl Repository {
     }
 }
 
-/// The shortage behind an error, if there is one.
-fn shortage(error: &Error) -> Option<Shortage> {
-    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+/// The shortage behind an error that came up while `sources` were copied, if there is one. How long a file may get can be
+/// limited, too.
+fn shortage(error: &Error, sources: &[PackUsage], incoming: &Path) -> Option<Shortage> {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    let full = |kind| matches!(kind, StorageFull | QuotaExceeded | FileTooLarge);
     match error {
         Error::Storage(StorageError::NoSpace { needed, free, .. }) => Some(Shortage {
             needed: *needed,
             free: *free,
         }),
-        Error::Storage(StorageError::Io { source, .. }) if matches!(source.kind(), StorageFull | QuotaExceeded) => {
-            Some(Shortage { needed: 0, free: 0 })
-        }
+        Error::Storage(StorageError::Io { source, .. }) if full(source.kind()) => Some(Shortage {
+            needed: sources.iter().map(ideal_len).sum(),
+            free: free_space(incoming).unwrap_or(0),
+        }),
         _ => None,
     }
 }
