@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    access, add, cat, checkout, chunks, clone, commit, completions, config, demo, diff, fetch, fsck, id, info, init,
-    log, ls, mv, peers, pull, push, remote, restore, rm, serve, show, stats, status, version,
+    access, add, cat, checkout, chunks, clone, commit, completions, config, demo, diff, fetch, fsck, gc, id, info,
+    init, log, ls, mv, peers, pull, push, remote, repack, restore, rm, serve, show, stats, status, version,
 };
 
 /// Version control for AI models and their data, between peers, with no server that must exist.
@@ -57,6 +57,8 @@ pub enum Command {
     Chunks(chunks::Args),
     Stats(stats::Args),
     Fsck(fsck::Args),
+    Gc(gc::Args),
+    Repack(repack::Args),
     Config(config::Args),
     Serve(serve::Args),
     Clone(clone::Args),

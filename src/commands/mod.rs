@@ -13,6 +13,7 @@ pub mod demo;
 pub mod diff;
 pub mod fetch;
 pub mod fsck;
+pub mod gc;
 pub mod id;
 pub mod info;
 pub mod init;
@@ -23,6 +24,7 @@ pub mod peers;
 pub mod pull;
 pub mod push;
 pub mod remote;
+pub mod repack;
 pub mod restore;
 pub mod rm;
 pub mod serve;
@@ -58,6 +60,8 @@ pub fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Chunks(args) => args.run(context),
         Command::Stats(args) => args.run(context),
         Command::Fsck(args) => args.run(context),
+        Command::Gc(args) => args.run(context),
+        Command::Repack(args) => args.run(context),
         Command::Config(args) => args.run(context),
         Command::Serve(args) => args.run(context),
         Command::Clone(args) => args.run(context),

@@ -220,6 +220,14 @@ fn advice(error: &Error) -> Option<&'static str> {
         Error::Diverged { .. } => "`fai pull` shows what is only here and only there",
         Error::NoSuchBranch { .. } => "`fai push` makes it there, where you may push",
         Error::Busy(_) => "wait until another one is done",
+        Error::BeingWritten(_) => {
+            "an add, a commit or a transfer runs (a peer may be pushing to `fai serve`): run it again when that is done"
+        }
+        Error::BeingCollected(_) => "wait until it is done",
+        Error::CannotCollect(_) => "`fai fsck` names everything that is missing and which files need it",
+        Error::NoRoots { .. } => {
+            "`fai fsck --rebuild` names lost commits again; then make sure that a branch leads to them"
+        }
         Error::RefMoved(_) => "look at `fai log` and try again",
         Error::Cut(_) => "`fai pull --unshallow` brings the rest",
         Error::NotHere { .. } => {

@@ -1,5 +1,7 @@
 //! Sizes, numbers and times as people read them.
 
+use std::time::Duration;
+
 use fai_core::object::{Time, Value};
 use fai_network::fetch::FetchReport;
 
@@ -75,6 +77,22 @@ pub fn time(time: Time) -> String {
         || time.seconds.to_string(),
         |zoned| zoned.strftime("%Y-%m-%d %H:%M:%S").to_string(),
     )
+}
+
+/// A length of time as people type it (`2w`, `3d`, `12h`); `None` for `now`.
+///
+/// # Errors
+/// Says how to write one.
+pub fn age(text: &str) -> Result<Option<Duration>, String> {
+    if text == "now" {
+        return Ok(None);
+    }
+    let day_long = jiff::SpanTotal::from(jiff::Unit::Second).days_are_24_hours();
+    let seconds = text.parse::<jiff::Span>().and_then(|span| span.total(day_long));
+    match seconds {
+        Ok(seconds) if seconds >= 0.0 => Ok(Some(Duration::from_secs(seconds as u64))),
+        _ => Err("write a length of time like 2w, 3d or 12h, or now".to_owned()),
+    }
 }
 
 /// RFC 3339 with the zone that the time carries.
@@ -164,6 +182,18 @@ mod tests {
         };
         assert_eq!(time(time_there), "2024-01-15 19:00:22");
         assert_eq!(time_rfc3339(time_there), "2024-01-15T19:00:22+05:30");
+    }
+
+    #[test]
+    fn ages_are_read_as_people_write_them() {
+        let hours = |hours: u64| Ok(Some(Duration::from_secs(hours * 3600)));
+        assert_eq!(age("now"), Ok(None));
+        for (text, expected) in [("2w", 336), ("3d", 72), ("12h", 12), ("1w 2d", 216), ("0s", 0)] {
+            assert_eq!(age(text), hours(expected), "{text}");
+        }
+        for wrong in ["", "14", "-3d", "2 moons", "1mo", "never"] {
+            assert!(age(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

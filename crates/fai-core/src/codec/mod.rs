@@ -5,13 +5,17 @@
 
 mod constant;
 mod delta;
+mod head;
 mod planes;
 mod sample;
+mod strongest;
 mod transpose;
 mod zstd;
 
 use crate::tensor::Element;
 
+pub use self::head::DeltaHead;
+pub use self::strongest::Strongest;
 pub use self::zstd::{Squeeze, TEXT_LEVEL};
 
 /// How the payload of a record is encoded. The discriminants are part of the pack format.

@@ -3,6 +3,7 @@
 //! One statement is one method, grouped by table. Which statements make a workflow is not here. Everything but
 //! refs, staging and operations can be rebuilt from the packs.
 
+mod condemned;
 mod files;
 mod newest;
 mod operations;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
+pub use condemned::{IndexedRecord, PackUsage};
 pub use files::{FileRecord, TensorRecord};
 pub use operations::Operation;
 pub use records::{PackRow, RecordTotals};
@@ -29,10 +31,11 @@ pub use stat_cache::{CachedStat, FileStat};
 use crate::object::Hash;
 
 /// The schema, one script a version, applied in order.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
+    include_str!("migrations/0004.sql"),
 ];
 
 /// Marks the file as ours ("FAI\x01").

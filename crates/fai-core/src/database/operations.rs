@@ -29,6 +29,17 @@ impl Database {
         let sql = "SELECT time, offset, command, ref_name, before, after FROM operations ORDER BY id DESC LIMIT ?1";
         self.rows(sql, [limit as i64], operation)
     }
+
+    /// The commits that were named before or after an operation later than `time`, in seconds since 1970.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn commits_since(&self, time: i64) -> Result<Vec<CommitId>, DatabaseError> {
+        let sql = "SELECT before FROM operations WHERE time > ?1 AND before IS NOT NULL \
+                   UNION SELECT after FROM operations WHERE time > ?1 AND after IS NOT NULL";
+        let found = self.rows(sql, [time], |row| hash_column(row, 0))?;
+        Ok(found.into_iter().flatten().map(CommitId::from_hash).collect())
+    }
 }
 
 impl Writer<'_> {

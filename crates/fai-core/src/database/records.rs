@@ -1,13 +1,11 @@
 //! The index of records: where every chunk and object lies.
 
-use std::collections::HashMap;
-
 use rusqlite::params;
 
 use super::{Database, DatabaseError, Writer, from_sql, hash_column, to_sql};
 use crate::codec::Codec;
 use crate::object::{Hash, Kind};
-use crate::storage::{Location, RecordHeader, SealedPack};
+use crate::storage::{IndexEntry, Location, RecordHeader, SealedPack};
 
 /// A pack as the index knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,23 +134,6 @@ impl Database {
             .collect()
     }
 
-    /// How many records every pack has in the index.
-    ///
-    /// # Errors
-    /// When SQLite fails or a row is damaged.
-    pub fn record_counts(&self) -> Result<HashMap<Hash, u64>, DatabaseError> {
-        let sql = "SELECT p.name, n.count FROM packs p \
-                   JOIN (SELECT pack, count(*) AS count FROM records GROUP BY pack) n ON n.pack = p.id";
-        let found = self.rows(sql, [], |row| {
-            let count = from_sql(row.get(1)?);
-            Ok(hash_column(row, 0)?.map(|name| (name, count)))
-        })?;
-        found
-            .into_iter()
-            .map(|row| row.ok_or_else(|| self.damaged("packs")))
-            .collect()
-    }
-
     /// Up to `limit` hashes of records that start with the hexadecimal digits `prefix`.
     ///
     /// # Errors
@@ -224,35 +205,14 @@ impl Writer<'_> {
     /// # Errors
     /// When SQLite fails.
     pub fn insert_pack(&self, pack: &SealedPack) -> Result<usize, DatabaseError> {
-        let sql =
-            "INSERT INTO packs (name, bytes) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET bytes = ?2 RETURNING id";
-        let parameters = params![pack.name.as_bytes(), to_sql(pack.len)];
-        let id: i64 = self.row(sql, parameters, |row| row.get(0))?.unwrap_or_default();
+        let id = self.insert_pack_row(pack)?;
         let mut fresh = 0;
         for entry in &pack.entries {
-            let RecordHeader {
-                kind,
-                codec,
-                raw_len,
-                encoded_len,
-                hash,
-                base,
-            } = entry.header;
-            fresh += self.execute(
-                "INSERT OR IGNORE INTO records (hash, kind, codec, raw_len, encoded_len, base, pack, offset) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                params![
-                    hash.as_bytes(),
-                    kind as u8,
-                    codec as u8,
-                    raw_len,
-                    encoded_len,
-                    base.as_ref().map(|base| &base.as_bytes()[..]),
-                    id,
-                    to_sql(entry.offset),
-                ],
-            )?;
+            fresh += self.insert_record(id, entry)?;
         }
+        // What a collection took out of the index is in it again.
+        let filled = "UPDATE packs SET dropped = max(dropped - ?2, 0) WHERE id = ?1 AND dropped > 0";
+        self.execute(filled, params![id, fresh as i64])?;
         if fresh == 0 {
             let used = "SELECT 1 FROM records WHERE pack = ?1 LIMIT 1";
             if self.row(used, [id], |_| Ok(()))?.is_none() {
@@ -260,6 +220,67 @@ impl Writer<'_> {
             }
         }
         Ok(fresh)
+    }
+
+    /// Enters a pack and those of its records that `chosen` chooses and that are not indexed. Returns their hashes. The
+    /// pack is entered in any case.
+    ///
+    /// # Errors
+    /// When SQLite fails; the error of `chosen`.
+    pub fn insert_some(
+        &self,
+        pack: &SealedPack,
+        chosen: impl Fn(&IndexEntry) -> Result<bool, DatabaseError>,
+    ) -> Result<Vec<Hash>, DatabaseError> {
+        let id = self.insert_pack_row(pack)?;
+        let mut fresh = Vec::new();
+        for entry in &pack.entries {
+            if chosen(entry)? && self.insert_record(id, entry)? > 0 {
+                fresh.push(entry.header.hash);
+            }
+        }
+        Ok(fresh)
+    }
+
+    /// True when the record is indexed.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn has_record(&self, hash: &Hash) -> Result<bool, DatabaseError> {
+        let sql = "SELECT 1 FROM records WHERE hash = ?1";
+        Ok(self.row(sql, [hash.as_bytes()], |_| Ok(()))?.is_some())
+    }
+
+    pub(super) fn insert_pack_row(&self, pack: &SealedPack) -> Result<i64, DatabaseError> {
+        let sql =
+            "INSERT INTO packs (name, bytes) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET bytes = ?2 RETURNING id";
+        let parameters = params![pack.name.as_bytes(), to_sql(pack.len)];
+        Ok(self.row(sql, parameters, |row| row.get(0))?.unwrap_or_default())
+    }
+
+    fn insert_record(&self, pack: i64, entry: &IndexEntry) -> Result<usize, DatabaseError> {
+        let RecordHeader {
+            kind,
+            codec,
+            raw_len,
+            encoded_len,
+            hash,
+            base,
+        } = entry.header;
+        self.execute(
+            "INSERT OR IGNORE INTO records (hash, kind, codec, raw_len, encoded_len, base, pack, offset) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                hash.as_bytes(),
+                kind as u8,
+                codec as u8,
+                raw_len,
+                encoded_len,
+                base.as_ref().map(|base| &base.as_bytes()[..]),
+                pack,
+                to_sql(entry.offset),
+            ],
+        )
     }
 
     /// Forgets a pack and its records: it is gone or damaged.

@@ -79,6 +79,7 @@ impl Repository {
     /// [`AddReport::refused`], and what is tracked or staged of it stays.
     pub fn add(&self, paths: &[RepoPath], options: AddOptions, progress: &dyn Progress) -> Result<AddReport, Error> {
         self.need_worktree("add")?;
+        let _pin = self.pin()?;
         let _shared = lock(&self.directory.join("lock"), true)?;
         let recorded = self.file_system_clock()?;
         let mut walk = self.walk(paths, options.force)?;

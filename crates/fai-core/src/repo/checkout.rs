@@ -51,6 +51,7 @@ impl Repository {
         progress: &dyn Progress,
     ) -> Result<CheckoutReport, Error> {
         let root = self.need_worktree("checkout")?.to_owned();
+        let _pin = self.pin()?;
         let _exclusive = lock(&self.directory.join("lock"), false)?;
         let (old_head, old_commit) = match self.head() {
             Ok(head) => (Some(head), self.head_commit()?),

@@ -47,6 +47,7 @@ impl Repository {
     /// [`Error::NothingToCommit`] when nothing is staged and nothing amended; when the commit would break a rule; when
     /// the branch moved meanwhile.
     pub fn commit(&self, request: &CommitRequest) -> Result<CommitReport, Error> {
+        let _pin = self.pin()?;
         let _lock = super::durable::lock(&self.directory.join("commit.lock"), false)?;
         let (head, parent) = (self.head()?, self.head_commit()?);
         let amended = match (request.amend, parent) {

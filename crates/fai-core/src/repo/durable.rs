@@ -1,7 +1,7 @@
 //! Small files that must survive a power cut: written aside, synced, renamed.
 
-use std::fs::File;
-use std::io::Write;
+use std::fs::{File, TryLockError};
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -24,13 +24,8 @@ pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 
 /// The file at `path` under a lock that ends when the file is dropped or the process dies.
 pub(super) fn lock(path: &Path, shared: bool) -> Result<File, Error> {
-    let open = || {
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .read(true)
-            .open(path)?;
+    let take = || {
+        let file = open(path)?;
         if shared {
             file.lock_shared()?
         } else {
@@ -38,5 +33,23 @@ pub(super) fn lock(path: &Path, shared: bool) -> Result<File, Error> {
         }
         Ok(file)
     };
-    open().map_err(Error::io("lock", path))
+    take().map_err(Error::io("lock", path))
+}
+
+/// The same, exclusively, unless somebody else holds it.
+pub(super) fn try_lock(path: &Path) -> Result<Option<File>, Error> {
+    let take = || {
+        let file = open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    };
+    take().map_err(Error::io("lock", path))
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true).read(true).open(path)
 }

@@ -99,6 +99,21 @@ pub enum Error {
     /// Too many transfers into one repository.
     #[error("too many transfers run below {}", .0.display())]
     Busy(PathBuf),
+    /// Writers did not end in time for a collection.
+    #[error("something is being written to this repository, and did not end in time ({} is held)", .0.display())]
+    BeingWritten(PathBuf),
+    /// Another collection or repacking runs.
+    #[error("another gc or repack runs in this repository ({} is held)", .0.display())]
+    BeingCollected(PathBuf),
+    /// Something on the way to what must stay is missing or damaged.
+    #[error("nothing was removed, because not all of what must stay can be read")]
+    CannotCollect(#[source] Box<Error>),
+    /// Commits are stored, and nothing leads to any of them.
+    #[error("nothing was removed: {commits} commits are stored, and no branch, tag or HEAD leads to any of them")]
+    NoRoots {
+        /// How many commits are stored.
+        commits: u64,
+    },
     /// Files whose contents are not here on purpose, and could not be fetched.
     #[error("{} not here, and {reason}", if files.len() == 1 { format!("{} is", files.join("")) } else { format!("{} are", shown(files)) })]
     NotHere {
@@ -248,7 +263,8 @@ impl Error {
             Error::FalseFile(_) => "false_data",
             Error::Diverged { .. } => "diverged",
             Error::NoSuchBranch { .. } => "not_found",
-            Error::Busy(_) => "busy",
+            Error::Busy(_) | Error::BeingWritten(_) | Error::BeingCollected(_) => "busy",
+            Error::CannotCollect(_) | Error::NoRoots { .. } => "cannot_collect",
             Error::RefMoved(_) => "ref_moved",
             Error::Missing { .. } | Error::NotHere { .. } | Error::Cut(_) => "missing",
             Error::Invalid { .. } | Error::BadHead(_) => "damaged",

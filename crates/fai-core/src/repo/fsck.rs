@@ -7,6 +7,7 @@
 
 mod findings;
 mod packs;
+pub(in crate::repo) use packs::pack_name;
 mod reachable;
 mod rebuild;
 mod rescue;
@@ -78,6 +79,8 @@ impl Repository {
     pub fn fsck(&self, options: &FsckOptions, progress: &dyn Progress) -> Result<FsckReport, Error> {
         let mut findings = Findings::default();
         if options.rebuild {
+            let _no_collection = self.keep_collectors_out()?;
+            let _no_writers = self.keep_writers_out()?;
             let _exclusive = lock(&self.directory.join("lock"), false)?;
             let _no_commits = lock(&self.directory.join("commit.lock"), false)?;
             self.rebuild(&mut findings, progress)?;

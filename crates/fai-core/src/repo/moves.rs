@@ -33,6 +33,7 @@ impl Repository {
         force: bool,
     ) -> Result<Vec<RepoPath>, Error> {
         let root = self.need_worktree("rm")?.to_owned();
+        let _pin = self.pin()?;
         let _exclusive = lock(&self.directory.join("lock"), false)?;
         let (expected, staging) = self.expected(paths)?;
         let mut chosen = Snapshot::new();
@@ -89,6 +90,7 @@ impl Repository {
     /// When `from` is not tracked or not there, or something is at the new place.
     pub fn rename(&self, from: &RepoPath, to: &RepoPath, force: bool) -> Result<MoveReport, Error> {
         let root = self.need_worktree("mv")?.to_owned();
+        let _pin = self.pin()?;
         let _exclusive = lock(&self.directory.join("lock"), false)?;
         let (expected, _) = self.expected(std::slice::from_ref(from))?;
         let (_, name) = from

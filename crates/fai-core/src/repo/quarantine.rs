@@ -67,6 +67,8 @@ pub struct RefMove {
 pub struct Quarantine {
     folder: PathBuf,
     store: Store,
+    /// What was found to be in the repository stays there until what was received leads to it.
+    _pin: File,
     _lock: File,
 }
 
@@ -107,6 +109,7 @@ impl Repository {
         if lock.try_lock().is_err() {
             return Ok(None);
         }
+        let pin = self.pin()?;
         // What was accepted here and not yet moved belongs to the repository, and is not this transfer's.
         finish_move(&folder, self.store.packs().folder())?;
         self.store.adopt_orphans()?;
@@ -114,6 +117,7 @@ impl Repository {
         let quarantine = Quarantine {
             folder,
             store,
+            _pin: pin,
             _lock: lock,
         };
         // What was here when it came may be gone from the repository.
@@ -354,7 +358,12 @@ impl Quarantine {
     /// # Errors
     /// When files cannot be removed.
     pub fn clear(self) -> Result<(), Error> {
-        let Self { folder, store, _lock } = self;
+        let Self {
+            folder,
+            store,
+            _pin,
+            _lock,
+        } = self;
         drop(store);
         for part in [
             "objects",

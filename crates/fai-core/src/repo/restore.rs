@@ -37,6 +37,7 @@ impl Repository {
         progress: &dyn Progress,
     ) -> Result<Vec<RepoPath>, Error> {
         let root = self.need_worktree("restore")?.to_owned();
+        let _pin = self.pin()?;
         let _exclusive = lock(&self.directory.join("lock"), false)?;
         let head = self.snapshot_within(self.head_commit()?, paths)?;
         let (expected, staging) = self.expected(paths)?;

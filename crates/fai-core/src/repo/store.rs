@@ -13,6 +13,9 @@ use crate::storage::{
     SealedPack, StorageError, ingest, list_packs, pack_path, salvage, sync_folder,
 };
 
+/// How often a record that moves while it is read is followed.
+const MOVES: usize = 3;
+
 /// Chunks and objects of a repository. Shared by threads.
 #[derive(Debug)]
 pub struct Store {
@@ -94,12 +97,12 @@ impl Store {
     pub fn record_within(&self, hash: &Hash, most: u64, buffer: &mut Vec<u8>) -> Result<Option<RecordHeader>, Error> {
         let location = self.index().locate(hash)?;
         match (location, &self.beneath) {
-            (Some(location), _) => {
+            (Some(location), _) => self.wherever(location, |location| {
                 if location.header.record_len() <= most {
-                    self.packs.payload(&location, buffer)?;
+                    self.packs.payload(location, buffer)?;
                 }
                 Ok(Some(location.header))
-            }
+            }),
             (None, Some(beneath)) => beneath.record_within(hash, most, buffer),
             (None, None) => Ok(None),
         }
@@ -126,29 +129,57 @@ impl Store {
     /// When it is missing or damaged; then `use_bytes` is not called.
     pub fn with<T>(&self, kind: Kind, hash: &Hash, use_bytes: impl FnOnce(&[u8], &Location) -> T) -> Result<T, Error> {
         match (self.find(kind, hash)?, &self.beneath) {
-            (Some(location), _) => self.with_location(&location, |bytes| use_bytes(bytes, &location)),
+            (Some(location), _) => self.read(location, use_bytes),
             (None, Some(beneath)) => beneath.with(kind, hash, use_bytes),
             (None, None) => Err(Error::Missing { kind, hash: *hash }),
         }
     }
 
-    /// Hands the verified raw bytes of the record at `location` to `use_bytes`.
+    /// Hands the verified raw bytes of the record at `location` to `use_bytes`. It may lie elsewhere by now.
     ///
     /// # Errors
     /// When it is damaged; then `use_bytes` is not called.
     pub fn with_location<T>(&self, location: &Location, use_bytes: impl FnOnce(&[u8]) -> T) -> Result<T, Error> {
+        self.read(*location, |bytes, _| use_bytes(bytes))
+    }
+
+    fn read<T>(&self, location: Location, use_bytes: impl FnOnce(&[u8], &Location) -> T) -> Result<T, Error> {
         let pooled = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let Scratch(mut reading) = match pooled {
             Some(scratch) => scratch,
             None => Scratch(Reading::new()?),
         };
-        let read = reading.read(&self.packs, *location, |base| self.anywhere(base));
-        let value = read.map(|_| use_bytes(reading.raw()));
+        let read = self.wherever(location, |location| {
+            reading.read(&self.packs, *location, |base| self.anywhere(base))?;
+            Ok(*location)
+        });
+        let value = read.map(|location| use_bytes(reading.raw(), &location));
         self.scratch
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(Scratch(reading));
         value
+    }
+
+    /// Runs `attempt` where a record lies. A collection may move it, or what it stands on, at any moment: what fails is
+    /// tried again where the record lies by then.
+    fn wherever<T>(
+        &self,
+        mut location: Location,
+        mut attempt: impl FnMut(&Location) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        for _ in 0..MOVES {
+            let error = match attempt(&location) {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let now = self.find(location.header.kind, &location.header.hash)?;
+            match now {
+                Some(now) if now != location || is_gone(&error) => location = now,
+                _ => return Err(error),
+            }
+        }
+        attempt(&location)
     }
 
     /// Where a record lies, here or beneath, with the packs that it lies in.
@@ -227,7 +258,9 @@ impl Store {
         progress: &(dyn Fn(u64) + Sync),
         feed: impl FnOnce(&mut Feeder<'_>) -> Result<T, Error>,
     ) -> Result<(T, Vec<FileSummary>), Error> {
-        self.adopt_orphans()?;
+        // What is found to be known must stay as long as this goes on; a quarantine is nobody else's anyway.
+        let _pin = self.beneath.is_none().then(|| self.pin()).transpose()?;
+        self.take_in_orphans()?;
         let known = |hash: &Hash| self.index().has_record(hash).unwrap_or(false);
         let base = |hash: &Hash, bytes: &mut Vec<u8>| self.base(hash, bytes);
         let sealed = |pack: &SealedPack| self.enter(pack).map_err(Into::into);
@@ -269,6 +302,13 @@ impl Store {
     /// # Errors
     /// When the folders cannot be read or the packs not be finished.
     pub fn adopt_orphans(&self) -> Result<usize, Error> {
+        // A pack that a collection is about to remove is in no index for a moment.
+        let _pin = self.beneath.is_none().then(|| self.pin()).transpose()?;
+        self.take_in_orphans()
+    }
+
+    /// The same for a caller who keeps collections out, or is one.
+    pub(super) fn take_in_orphans(&self) -> Result<usize, Error> {
         let folder = self.packs.folder();
         super::quarantine::finish_moves(&self.directory, folder)?;
         let mut orphans = salvage(&self.incoming, folder, &|base| self.chunk(base))?.packs;
@@ -298,6 +338,14 @@ impl Store {
             }
         }
         Ok(found)
+    }
+}
+
+/// True when a pack is not there: it was when the index named it.
+fn is_gone(error: &Error) -> bool {
+    match error {
+        Error::Storage(StorageError::Io { source, .. }) => source.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
     }
 }
 

@@ -12,6 +12,7 @@ mod reader;
 mod received;
 mod record;
 mod repair;
+mod rewrite;
 mod salvage;
 mod writer;
 
@@ -23,5 +24,6 @@ pub use reader::{Location, PackSet};
 pub use received::{Checker, Received, Refusal};
 pub use record::{RecordHeader, max_raw_len};
 pub use repair::copy_good_records;
+pub use rewrite::{Copied, Rewrite, Verdict, pack_len, rewrite};
 pub use salvage::{BaseOf, Salvaged, salvage};
 pub use writer::{PackWriter, SealedPack, WrittenPack, free_space, sync_folder};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -131,6 +131,8 @@ impl PackSet {
         if open.len() >= OPEN_PACKS {
             open.clear();
         }
+        // A pack that was removed takes up its room until nobody has it open any more.
+        open.retain(|_, file| file.metadata().is_ok_and(|metadata| metadata.nlink() > 0));
         open.insert(*name, Arc::clone(&file));
         Ok(file)
     }

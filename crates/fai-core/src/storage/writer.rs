@@ -58,8 +58,16 @@ impl PackWriter {
     /// # Errors
     /// When the file cannot be created, or less than [`PACK_TARGET`] and a reserve are free.
     pub fn create(incoming: &Path) -> Result<Self, StorageError> {
+        Self::create_for(incoming, PACK_TARGET)
+    }
+
+    /// The same for a pack of which it is known that it gets no longer than `len` bytes.
+    ///
+    /// # Errors
+    /// When the file cannot be created, or less than that and a reserve are free.
+    pub fn create_for(incoming: &Path, len: u64) -> Result<Self, StorageError> {
         let free = free_space(incoming)?;
-        let needed = PACK_TARGET + RESERVE;
+        let needed = len.saturating_add(RESERVE);
         if free < needed {
             return Err(StorageError::NoSpace {
                 path: incoming.to_owned(),
@@ -154,6 +162,15 @@ impl WrittenPack {
             len,
             entries,
         }
+    }
+
+    /// Makes the bytes durable ahead of time, so that sealing takes no longer than a rename.
+    ///
+    /// # Errors
+    /// When syncing fails. Nobody knows then what the disk holds: the pack must be dropped.
+    pub fn sync(&self) -> Result<(), StorageError> {
+        let synced = self.file.as_file().sync_all();
+        synced.map_err(StorageError::io("sync", self.file.path()))
     }
 
     /// Makes the bytes durable and moves the file to its final name in `folder`. The caller syncs the folder before

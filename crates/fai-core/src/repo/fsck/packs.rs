@@ -5,14 +5,15 @@ use std::path::Path;
 
 use super::findings::{Findings, MAX_LISTED, explain, record_name};
 use super::verify::{Agreement, PackCheck, each_pack, locations};
+use crate::database::PackUsage;
 use crate::object::Hash;
 use crate::repo::progress::{Event, Progress};
 use crate::repo::store::read_sealed;
 use crate::repo::{Error, Repository};
-use crate::storage::{Location, PACK_SUFFIX, PackSet, Reading, list_packs};
+use crate::storage::{Location, PACK_SUFFIX, PackSet, Reading, StorageError, list_packs};
 
 /// How a pack is called in reports.
-pub(super) fn pack_name(name: &Hash) -> String {
+pub(in crate::repo) fn pack_name(name: &Hash) -> String {
     format!("{name}.{PACK_SUFFIX}")
 }
 
@@ -33,13 +34,20 @@ impl Repository {
                 BTreeMap::new()
             }
         };
-        let counts = self.store().index().record_counts().unwrap_or_default();
         let (present, strays) = list_packs(self.store().packs().folder())?;
         findings.count("packs", present.len() as u64);
         findings.count("strays", strays);
         findings.count("half_written", half_written(&self.directory.join("incoming")));
+        let usage = self.usage(&expected);
         for name in expected.keys().filter(|name| !present.contains(name)) {
-            let records = counts.get(name).copied().unwrap_or_default();
+            // A collection removes packs in which the index has nothing, and then forgets them.
+            let Some(records) = usage
+                .get(name)
+                .map(|usage| usage.records)
+                .filter(|records| *records > 0)
+            else {
+                continue;
+            };
             let detail = format!("it is gone, with {records} records");
             let problem = findings.problem("missing_pack", pack_name(name), detail);
             findings.missing_pack(*name, problem);
@@ -53,13 +61,45 @@ impl Repository {
             progress.on(Event::FileDone);
             Ok(check)
         })?;
+        // Once more: what a collection did meanwhile is no damage.
+        let usage = self.usage(&expected);
         for check in checks {
-            self.report_pack(check, &expected, &counts, findings);
+            match expected.contains_key(&check.name) {
+                true => match usage.get(&check.name) {
+                    Some(usage) if usage.records > 0 || check.broken.is_none() => {
+                        self.report_pack(check, Some(usage), findings);
+                    }
+                    _ => {}
+                },
+                false => self.report_pack(check, None, findings),
+            }
         }
         Ok(present
             .into_iter()
             .filter(|name| !expected.contains_key(name))
             .collect())
+    }
+
+    /// What the index has in its packs now. When it cannot be told, as much as in `expected` says.
+    fn usage(&self, expected: &BTreeMap<Hash, u64>) -> HashMap<Hash, PackUsage> {
+        match self.store().index().pack_usage() {
+            Ok(rows) => rows.into_iter().map(|usage| (usage.name, usage)).collect(),
+            Err(_) => {
+                let unknown = |(name, bytes): (&Hash, &u64)| {
+                    let (name, bytes) = (*name, *bytes);
+                    let usage = PackUsage {
+                        name,
+                        bytes,
+                        records: 1,
+                        headers: 0,
+                        payloads: 0,
+                        dropped: 0,
+                    };
+                    (name, usage)
+                };
+                expected.iter().map(unknown).collect()
+            }
+        }
     }
 
     fn check_pack(
@@ -84,6 +124,11 @@ impl Repository {
         if full || check.broken.is_some() {
             let locate = |base: &Hash| self.store().index().locate(base).ok().flatten();
             check.verify(packs, reading, &records, locate, progress)?;
+            // What a record stands on may have been moved while it was read.
+            check.damaged.retain(|(location, _)| {
+                let found = |base: &Hash| Ok::<_, StorageError>(locate(base).map(|location| (packs, location)));
+                reading.read(packs, *location, found).is_err()
+            });
         }
         let here = |(location, _): &(Location, String)| {
             let indexed = self.store().index().locate(&location.header.hash).ok().flatten();
@@ -112,19 +157,19 @@ impl Repository {
         found
     }
 
-    fn report_pack(
-        &self,
-        check: PackCheck,
-        expected: &BTreeMap<Hash, u64>,
-        counts: &HashMap<Hash, u64>,
-        findings: &mut Findings,
-    ) {
+    fn report_pack(&self, check: PackCheck, usage: Option<&PackUsage>, findings: &mut Findings) {
         let PackCheck {
             name,
-            damaged,
+            mut damaged,
             agreement,
             ..
         } = check;
+        let dropped = usage.map_or(0, |usage| usage.dropped);
+        if dropped > 0 {
+            // What was taken out of the index may lack its base, and nobody needs it.
+            let indexed = |hash: &Hash| self.store().index().locate(hash).ok().flatten();
+            damaged.retain(|(location, _)| indexed(&location.header.hash).is_some());
+        }
         findings.count("records", check.records);
         findings.count("bytes", check.bytes);
         findings.count("superseded", agreement.superseded);
@@ -133,12 +178,12 @@ impl Repository {
             let (lost, records) = (damaged.len(), check.records);
             let detail = format!("{reason}; {lost} of the {records} records that the index has in it cannot be read");
             findings.problem("damaged_pack", file.clone(), detail);
-        } else if let Some(bytes) = expected.get(&name) {
-            let indexed = counts.get(&name).copied().unwrap_or_default();
-            if *bytes != check.len {
+        } else if let Some(usage) = usage {
+            let indexed = usage.records;
+            if usage.bytes != check.len {
                 findings.database(
                     self,
-                    format!("{file} has {} bytes, and the index says {bytes}", check.len),
+                    format!("{file} has {} bytes, and the index says {}", check.len, usage.bytes),
                 );
             }
             if let Some(failure) = agreement.failure {
@@ -150,11 +195,9 @@ impl Repository {
                     format!("{wrong} records that the index has in {file} are not there"),
                 );
             }
-            if agreement.unknown > 0 {
-                findings.database(
-                    self,
-                    format!("{} records of {file} are not in the index", agreement.unknown),
-                );
+            let unknown = agreement.unknown.saturating_sub(dropped);
+            if unknown > 0 {
+                findings.database(self, format!("{unknown} records of {file} are not in the index"));
             }
         }
         let total = damaged.len();
@@ -192,13 +235,13 @@ impl Repository {
 }
 
 impl Repository {
-    /// True while another process, or thread, adds or commits here.
+    /// True while another process, or thread, adds, commits, receives or collects here.
     fn has_writers(&self) -> bool {
         let held = |name: &&str| {
             let lock = std::fs::File::open(self.directory.join(name));
             lock.is_ok_and(|file| matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
         };
-        ["lock", "commit.lock"].iter().any(held)
+        ["lock", "commit.lock", "gc.lock"].iter().any(held)
     }
 }
 

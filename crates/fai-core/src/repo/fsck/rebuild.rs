@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::findings::Findings;
 use super::packs::pack_name;
 use super::verify::{PackCheck, each_pack, locations};
-use crate::database::{FileRecord, TensorRecord};
+use crate::database::{FileRecord, TensorRecord, Writer};
 use crate::object::{CommitId, FileId, Hash, Kind};
 use crate::repo::content::FileReader;
 use crate::repo::describe::describe_layout;
@@ -37,24 +37,27 @@ impl Repository {
         }
         let good = self.good_packs(&folder, findings, progress)?;
         self.store().packs().close();
-        let useless = self.store().index().transaction(|writer| -> Result<Vec<Hash>, Error> {
+        self.store().index().transaction(|writer| -> Result<(), Error> {
             writer.clear_records()?;
             writer.clear_files()?;
             writer.clear_stat_cache()?;
-            let mut useless = Vec::new();
-            for name in &good {
-                if writer.insert_pack(&read_sealed(&folder, *name)?)? == 0 {
-                    useless.push(*name);
-                }
-            }
-            Ok(useless)
+            enter_all(writer, &folder, &good)
         })?;
-        for name in useless {
-            let path = pack_path(&folder, &name);
+        let unused = self.database().pack_usage()?;
+        let useless: Vec<Hash> = unused
+            .iter()
+            .filter(|usage| usage.records == 0)
+            .map(|usage| usage.name)
+            .collect();
+        for name in &useless {
+            let path = pack_path(&folder, name);
             std::fs::remove_file(&path).map_err(StorageError::io("remove", &path))?;
         }
+        sync_folder(&folder)?;
+        self.database().forget_empty_packs(&useless)?;
         self.recover_head(findings)?;
         self.recover_refs(findings)?;
+        self.drop_incomplete()?;
         self.describe_all()?;
         findings.report.rebuilt = true;
         Ok(())
@@ -195,6 +198,34 @@ impl Repository {
         };
         self.walk_reachable(&self.roots()?, &mut describe)?;
         describe.flush()
+    }
+}
+
+/// Enters packs into an empty index. Packs of several generations may lie beside each other, after a kill in the middle
+/// of rewriting them: of several records of one id the one counts that stands alone, else one with the shortest chain.
+/// So no two of them can come to stand on each other.
+fn enter_all(writer: &Writer<'_>, folder: &Path, names: &BTreeSet<Hash>) -> Result<(), Error> {
+    let mut with_deltas = Vec::new();
+    for name in names {
+        let pack = read_sealed(folder, *name)?;
+        writer.insert_some(&pack, |entry| Ok(entry.header.base.is_none()))?;
+        if pack.entries.iter().any(|entry| entry.header.base.is_some()) {
+            with_deltas.push(*name);
+        }
+    }
+    loop {
+        // What stands on what was entered before; what is entered now is one delta deeper.
+        let mut entered: HashSet<Hash> = HashSet::new();
+        for name in &with_deltas {
+            let fresh = writer.insert_some(&read_sealed(folder, *name)?, |entry| match entry.header.base {
+                Some(base) => Ok(!entered.contains(&base) && writer.has_record(&base)?),
+                None => Ok(false),
+            })?;
+            entered.extend(fresh);
+        }
+        if entered.is_empty() {
+            return Ok(());
+        }
     }
 }
 
