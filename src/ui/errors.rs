@@ -216,6 +216,12 @@ fn advice(error: &Error) -> Option<&'static str> {
         Error::NothingToCommit => "stage changes with `fai add PATH` first; `fai status` shows what there is",
         Error::LocalChanges(_) => "commit or move them first, or use `--force` to lose them",
         Error::Unstable(_) => "wait until whatever writes it is done, then add it again",
+        Error::NotEvicted { .. } => {
+            "nothing is lost: `fai add --evict` tries it again; `fai fsck --full` checks what is stored"
+        }
+        Error::OnlyStaged(_) => {
+            "`fai commit` keeps them, `fai checkout PATH` brings one back, `fai rm --force` gives them up"
+        }
         Error::FalseFile(_) => "whoever made the commit lied about it, or their disk did: do not trust that copy",
         Error::Diverged { .. } => "`fai pull` shows what is only here and only there",
         Error::NoSuchBranch { .. } => "`fai push` makes it there, where you may push",

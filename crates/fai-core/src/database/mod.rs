@@ -1,8 +1,9 @@
 //! SQLite: the index of records, what is known about files, refs, staging, the stat cache and the operation log.
 //!
 //! One statement is one method, grouped by table. Which statements make a workflow is not here. Everything but
-//! refs, staging and operations can be rebuilt from the packs.
+//! refs, staging, evicted paths and operations can be rebuilt from the packs.
 
+mod evicted;
 mod files;
 mod operations;
 mod records;
@@ -28,7 +29,11 @@ pub use stat_cache::{CachedStat, FileStat};
 use crate::object::Hash;
 
 /// The schema, one script a version, applied in order.
-const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0005.sql"),
+];
 
 /// Marks the file as ours ("FAI\x01").
 const APPLICATION_ID: i32 = 0x4641_4901;
