@@ -18,10 +18,11 @@ const LISTED: usize = 20;
 /// Store files and stage them for the next commit
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  fai add models/resnet50.onnx\n  fai add .\n  fai add -A\n  fai add --evict archive/\n\n\
-    With --evict a file leaves the folder once it is stored, read back and staged, so that there is no second copy; files go in\n\
-    groups of about 1GB. fai status lists it as evicted, fai cat reads it, fai checkout PATH brings it back. A file that changes\n\
-    meanwhile stays."
+    after_help = "Examples:\n  fai add models/resnet50.onnx\n  fai add .\n  fai add -A\n  \
+    fai add tuned.safetensors --base HEAD:base.safetensors\n  fai add --evict archive/\n\n\
+    With --evict a file leaves the folder once it is stored, read back and staged, so that there is no second copy. Files\n\
+    go in groups of about 1GB. fai status lists what was evicted, fai cat reads it, fai checkout PATH brings it back. A file\n\
+    that changes meanwhile stays."
 )]
 pub struct Args {
     /// Files and folders; a tracked file that is gone is staged as removed
@@ -33,6 +34,9 @@ pub struct Args {
     /// Also what .faiignore excludes
     #[arg(short, long)]
     force: bool,
+    /// A stored file that these were made from; what they share with it is stored once
+    #[arg(long, value_name = "REV:PATH")]
+    base: Vec<String>,
     /// Remove the files from this folder once they are stored; fai checkout PATH brings them back
     #[arg(long)]
     evict: bool,
@@ -45,11 +49,13 @@ impl Args {
             [] => vec![RepoPath::root()],
             paths => context.paths(&repository, paths)?,
         };
-        let bar = Bar::new(context.out, "Adding");
+        let base = |text: &String| Ok(repository.resolve_file(text, &context.folder)?.file);
         let options = AddOptions {
             force: self.force,
+            bases: self.base.iter().map(base).collect::<Result<_>>()?,
             evict: self.evict,
         };
+        let bar = Bar::new(context.out, "Adding");
         let report = repository.add(&paths, options, &bar)?;
         bar.finish();
         print(context, &report)?;

@@ -36,6 +36,9 @@ pub struct Args {
     /// A label of this commit
     #[arg(long, value_name = "LABEL")]
     tag_with: Vec<String>,
+    /// What was fine-tuned; as REV:PATH it also helps to store later files
+    #[arg(long, value_name = "TEXT")]
+    base_model: Option<String>,
 }
 
 impl Args {
@@ -58,6 +61,7 @@ impl Args {
             params: pairs(&self.param)?,
             metrics: pairs(&self.metric)?,
             labels: self.tag_with,
+            base_model: self.base_model,
         };
         let report = repository.commit(&request)?;
         report.warnings.iter().for_each(|warning| context.out.warn(warning));
@@ -80,6 +84,7 @@ fn document(report: &CommitReport) -> serde_json::Value {
         "params": commit.metadata.get("params").map(format::json).unwrap_or_else(|| json!({})),
         "metrics": commit.metadata.get("metrics").map(format::json).unwrap_or_else(|| json!({})),
         "labels": commit.labels(),
+        "base_model": commit.metadata.get("base_model").map(format::json),
         "warnings": report.warnings,
     })
 }

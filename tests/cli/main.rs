@@ -8,6 +8,7 @@
 mod support;
 
 mod add;
+mod bases;
 mod care;
 mod cat;
 mod checkout;

@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 
 use fai_core::Repository;
 use fai_core::chunking::{CONTENT_MAX, Chunker, OWN_CHUNK, STEP, plan};
-use fai_core::codec::{Codec, Decoder, Encoder};
+use fai_core::codec::{Codec, Encoder};
 use fai_core::object::{
     Author, ChunkId, Commit, ContentHash, EntryKind, Extent, FileId, Id, Kind, MAX_CHUNK_LEN, MAX_OBJECT_LEN, Manifest,
     NODE_ENTRIES, Object, RepoPath, Time, Tree, TreeEntry, Value,
 };
 use fai_core::repo::{AddOptions, CommitRequest, InitOptions, Silent};
 use fai_core::storage::{
-    Location, MAX_RECORDS, PACK_TARGET, PackIndex, PackSet, PackWriter, RecordHeader, SealedPack, pack_path,
+    Location, MAX_RECORDS, PACK_TARGET, PackIndex, PackSet, PackWriter, Reading, RecordHeader, SealedPack,
+    StorageError, pack_path,
 };
 use fai_core::tensor::Element;
 use fastcdc::v2020::{Normalization, select_masks};
@@ -154,7 +155,7 @@ fn the_example_reads_as_documented() {
     fs::rename(&path, pack_path(folder.path(), &index.name)).unwrap();
 
     let packs = PackSet::new(folder.path().to_owned());
-    let (mut decoder, mut payload) = (Decoder::new().unwrap(), Vec::new());
+    let mut reading = Reading::new().unwrap();
     let mut records = Vec::new();
     for entry in &index.entries {
         let location = Location {
@@ -162,9 +163,9 @@ fn the_example_reads_as_documented() {
             offset: entry.offset,
             header: entry.header,
         };
-        let mut raw = Vec::new();
-        packs.read(&location, &mut decoder, &mut payload, &mut raw).unwrap();
-        records.push((entry.header.kind, entry.header.codec, raw));
+        let alone = |_: &_| Ok::<_, StorageError>(None);
+        reading.read(&packs, location, alone).unwrap();
+        records.push((entry.header.kind, entry.header.codec, reading.raw().to_vec()));
     }
     let kinds: Vec<_> = records.iter().map(|(kind, codec, _)| (*kind, *codec)).collect();
     assert_eq!(

@@ -14,7 +14,7 @@ use fai_core::repo::{InitOptions, Silent};
 fn commit_with_size(repository: &Repository, content: &[u8], claimed: u64) -> CommitId {
     let source = content.to_vec();
     let feed = |feeder: &mut fai_core::storage::Feeder<'_>| {
-        let hash = feeder.chunks(&source, plan(source.len() as u64, &[]))?;
+        let hash = feeder.chunks(&source, plan(source.len() as u64, &[]), &mut |_, _, _| None)?;
         Ok(feeder.end_file(hash)?)
     };
     let ((), files) = repository.store().write(1, &|_| (), feed).unwrap();

@@ -27,7 +27,7 @@ fn repository(folder: &Path) -> Repository {
 fn store(repository: &Repository, content: &[u8]) -> FileId {
     let source = content.to_vec();
     let feed = |feeder: &mut Feeder<'_>| {
-        let hash = feeder.chunks(&source, plan(source.len() as u64, &[]))?;
+        let hash = feeder.chunks(&source, plan(source.len() as u64, &[]), &mut |_, _, _| None)?;
         Ok(feeder.end_file(hash)?)
     };
     let ((), files) = repository.store().write(1, &|_| (), feed).unwrap();

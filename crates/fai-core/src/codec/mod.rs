@@ -4,6 +4,7 @@
 //! is stored is not here. The bytes are specified in `docs/format.md`, "Encodings".
 
 mod constant;
+mod delta;
 mod planes;
 mod sample;
 mod transpose;
@@ -25,8 +26,7 @@ pub enum Codec {
     Zstd = 2,
     /// Byte planes of the elements, each raw or a zstd frame.
     Planes = 3,
-    /// Differences to a base chunk. The number and the record's base field are reserved; this version
-    /// writes none and refuses to decode them.
+    /// Distances to the elements of a base chunk, whose id is in the record's header.
     Delta = 4,
 }
 
@@ -66,12 +66,23 @@ pub enum CodecError {
         /// What is wrong.
         reason: &'static str,
     },
-    /// Written by a newer version.
-    #[error("this version of fai cannot decode {0} records: use a newer one")]
-    Unsupported(&'static str),
+    /// A delta was to be decoded without the chunk that it is a difference to.
+    #[error("a delta record cannot be decoded without its base chunk")]
+    BaseNeeded,
     /// zstd could not be set up, for lack of memory.
     #[error("zstd could not be set up: {0}")]
     Setup(String),
+}
+
+/// A chunk that another one may be encoded against.
+#[derive(Debug, Clone, Copy)]
+pub struct Base<'a> {
+    /// Its raw bytes.
+    pub bytes: &'a [u8],
+    /// What lies in it: the element of the chunk, or one that converts to it (bf16 for f32, and the reverse).
+    pub element: Element,
+    /// The element of the base at which the chunk starts, counted in elements of the base.
+    pub first: u32,
 }
 
 /// What a payload may hold beyond its raw bytes before it is given up: heads, and zstd's bound on its last plane.
@@ -81,6 +92,9 @@ const ROOM: usize = 8 << 10;
 pub struct Encoder {
     squeeze: Squeeze,
     planes: planes::Scratch,
+    delta: delta::Scratch,
+    /// The other form of a chunk that has two.
+    other: Vec<u8>,
 }
 
 impl Encoder {
@@ -92,12 +106,48 @@ impl Encoder {
         Ok(Self {
             squeeze: Squeeze::new()?,
             planes: planes::Scratch::default(),
+            delta: delta::Scratch::default(),
+            other: Vec::new(),
         })
     }
 
     /// Encodes `raw` into `out` (cleared first) and says how. The payload is never longer than `raw`.
     pub fn encode(&mut self, raw: &[u8], element: Element, out: &mut Vec<u8>) -> Codec {
         out.clear();
+        self.append(raw, element, out)
+    }
+
+    /// Encodes `raw` as distances to `base` where that is smaller, else as [`Encoder::encode`] does. `out` is cleared
+    /// first; the payload is never longer than `raw`.
+    ///
+    /// Elements that the base does not reach stand alone. A base that cannot be used costs nothing but time.
+    pub fn encode_against(&mut self, raw: &[u8], element: Element, base: Base<'_>, out: &mut Vec<u8>) -> Codec {
+        let standalone = self.encode(raw, element, out);
+        if standalone == Codec::Constant {
+            return standalone;
+        }
+        let mut other = std::mem::take(&mut self.other);
+        other.clear();
+        let covered = delta::encode(&mut self.squeeze, &mut self.delta, raw, element, base, &mut other);
+        if let Some(tail) = raw.get(covered..).filter(|tail| !tail.is_empty() && covered > 0) {
+            let code = other.len();
+            other.push(0);
+            let codec = self.append(tail, element, &mut other);
+            if let Some(code) = other.get_mut(code) {
+                *code = codec as u8;
+            }
+        }
+        let better = covered > 0 && other.len() < out.len();
+        if better {
+            std::mem::swap(out, &mut other);
+        }
+        self.other = other;
+        if better { Codec::Delta } else { standalone }
+    }
+
+    /// Appends the standalone form of `raw`.
+    fn append(&mut self, raw: &[u8], element: Element, out: &mut Vec<u8>) -> Codec {
+        let start = out.len();
         // Room for every form at once: growing on the way would copy what is there.
         out.reserve(raw.len() + ROOM);
         if constant::encode(raw, element, out) {
@@ -108,9 +158,9 @@ impl Encoder {
             _ => planes::encode(&mut self.squeeze, &mut self.planes, raw, element, out).then_some(Codec::Planes),
         };
         match codec {
-            Some(codec) if out.len() < raw.len() => codec,
+            Some(codec) if out.len() - start < raw.len() => codec,
             _ => {
-                out.clear();
+                out.truncate(start);
                 out.extend_from_slice(raw);
                 Codec::Raw
             }
@@ -133,6 +183,7 @@ impl Encoder {
 pub struct Decoder {
     zstd: zstd::Expand,
     planes: planes::Scratch,
+    delta: delta::Scratch,
 }
 
 impl Decoder {
@@ -144,13 +195,14 @@ impl Decoder {
         Ok(Self {
             zstd: zstd::Expand::new()?,
             planes: planes::Scratch::default(),
+            delta: delta::Scratch::default(),
         })
     }
 
     /// Decodes `payload` into exactly the bytes of `out`. On an error the content of `out` is unspecified.
     ///
     /// # Errors
-    /// When the payload is not what an encoder writes for `out.len()` bytes, or its codec is not known here.
+    /// When the payload is not what an encoder writes for `out.len()` bytes, or it is a delta.
     pub fn decode(&mut self, codec: Codec, payload: &[u8], out: &mut [u8]) -> Result<(), CodecError> {
         match codec {
             Codec::Raw if payload.len() == out.len() => {
@@ -164,7 +216,28 @@ impl Decoder {
             Codec::Constant => constant::decode(payload, out),
             Codec::Zstd => self.zstd.fill(payload, out, "zstd"),
             Codec::Planes => planes::decode(&mut self.zstd, &mut self.planes, payload, out),
-            Codec::Delta => Err(CodecError::Unsupported("delta")),
+            Codec::Delta => Err(CodecError::BaseNeeded),
+        }
+    }
+
+    /// Decodes the `payload` of a delta against the raw bytes of its base chunk into exactly the bytes of `out`. On an
+    /// error the content of `out` is unspecified. Another base than the one it was made for gives an error or other
+    /// bytes: their hash tells.
+    ///
+    /// # Errors
+    /// When the payload is not what an encoder writes for `out.len()` bytes and a base of this length.
+    pub fn decode_against(&mut self, payload: &[u8], base: &[u8], out: &mut [u8]) -> Result<(), CodecError> {
+        let (covered, rest) = delta::decode(&mut self.zstd, &mut self.delta, payload, base, out)?;
+        let tail = out.get_mut(covered..).unwrap_or_default();
+        let damaged = |reason| CodecError::Damaged { codec: "delta", reason };
+        match rest.split_first() {
+            None if tail.is_empty() => Ok(()),
+            Some((&code, tail_payload)) if !tail.is_empty() => match Codec::from_code(code) {
+                None | Some(Codec::Delta) => Err(damaged("a tail of an encoding that cannot stand there")),
+                Some(codec) => self.decode(codec, tail_payload, tail),
+            },
+            None => Err(damaged("it ends too early")),
+            Some(_) => Err(damaged("bytes after the last plane")),
         }
     }
 }
@@ -276,9 +349,6 @@ mod tests {
             }
         }
         assert!(refused > 50);
-        assert_eq!(
-            decoder.decode(Codec::Delta, &[], &mut []),
-            Err(CodecError::Unsupported("delta"))
-        );
+        assert_eq!(decoder.decode(Codec::Delta, &[], &mut []), Err(CodecError::BaseNeeded));
     }
 }

@@ -22,7 +22,7 @@ pub(super) struct Scratch(Vec<u8>);
 
 impl Scratch {
     /// Room for `width` planes of `count` bytes, holding anything.
-    fn planes(&mut self, width: usize, count: usize) -> [&mut [u8]; 8] {
+    pub(super) fn planes(&mut self, width: usize, count: usize) -> [&mut [u8]; 8] {
         // Planes that start a power of two apart, as those of full chunks would, compete for the same cache lines.
         let stride = count.next_multiple_of(4096) + 576;
         // Never shrunk, so that only the first chunk pays for the zeros.

@@ -133,7 +133,7 @@ impl Writer<'_> {
                 params![file, position, name, dtype, shape, to_sql(*start), to_sql(*end)],
             )?;
         }
-        Ok(())
+        self.note_newest(record.file, tensors)
     }
 
     /// Forgets all files, before they are described again from the packs.
@@ -141,6 +141,6 @@ impl Writer<'_> {
     /// # Errors
     /// When SQLite fails.
     pub fn clear_files(&self) -> Result<(), DatabaseError> {
-        self.batch("DELETE FROM tensors; DELETE FROM files;")
+        self.batch("DELETE FROM newest_tensors; DELETE FROM tensors; DELETE FROM files;")
     }
 }

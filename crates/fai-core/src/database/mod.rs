@@ -5,6 +5,7 @@
 
 mod evicted;
 mod files;
+mod newest;
 mod operations;
 mod records;
 mod refs;
@@ -29,9 +30,10 @@ pub use stat_cache::{CachedStat, FileStat};
 use crate::object::Hash;
 
 /// The schema, one script a version, applied in order.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
     include_str!("migrations/0005.sql"),
 ];
 

@@ -5,6 +5,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::bases::Bases;
 use super::describe::describe_layout;
 use super::durable::lock;
 use super::evict::{Candidate, groups};
@@ -17,7 +18,7 @@ use crate::chunking::plan;
 use crate::database::{CachedStat, FileRecord, Staged, TensorRecord};
 use crate::object::{ContentHash, FileId, Id, RepoPath};
 use crate::storage::{Feeder, FileSummary, IngestError};
-use crate::tensor::{FileSource, ReadAt, detect};
+use crate::tensor::{FileSource, Layout, ReadAt, detect};
 
 /// How often a file that changes while it is read is tried again.
 const ATTEMPTS: usize = 3;
@@ -29,10 +30,12 @@ const REST: i64 = 10_000_000;
 const AHEAD: i64 = 1_000_000_000;
 
 /// How to add.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct AddOptions {
     /// Also files that ignore rules exclude.
     pub force: bool,
+    /// Files that the new ones were made from. They need not be like them.
+    pub bases: Vec<FileId>,
     /// Takes the files out of the worktree once they are durable, verified and staged.
     pub evict: bool,
 }
@@ -137,8 +140,10 @@ impl Repository {
         };
         let files = files as u64;
         progress.on(Event::Total { files, bytes });
+        let declared: Vec<FileId> = options.bases.into_iter().chain(self.base_model()).collect();
         if !options.evict {
-            let mut all = self.store_files(&to_read, recorded, progress, &mut report.refused, paths)?;
+            let mut bases = Bases::new(self, &expected, declared);
+            let mut all = self.store_files(&to_read, recorded, progress, &mut report.refused, paths, &mut bases)?;
             all.extend(known);
             self.stage_all(all, recorded, paths, &mut report)?;
             return Ok(report);
@@ -147,7 +152,8 @@ impl Repository {
         known.iter().for_each(|_| progress.on(Event::FileDone));
         self.stage_and_evict(known, recorded, paths, &mut report, progress)?;
         for group in groups(to_read) {
-            let stored = self.store_files(&group, recorded, progress, &mut report.refused, paths)?;
+            let mut bases = Bases::new(self, &expected, declared.clone());
+            let stored = self.store_files(&group, recorded, progress, &mut report.refused, paths, &mut bases)?;
             self.stage_and_evict(stored, recorded, paths, &mut report, progress)?;
         }
         Ok(report)
@@ -238,6 +244,7 @@ impl Repository {
         progress: &dyn Progress,
         refused: &mut Vec<Error>,
         named: &[RepoPath],
+        bases: &mut Bases<'_>,
     ) -> Result<Vec<Stored>, Error> {
         if files.is_empty() {
             return Ok(Vec::new());
@@ -247,7 +254,7 @@ impl Repository {
             let mut read = Vec::new();
             for found in files {
                 progress.on(Event::File(found.path.as_str()));
-                match self.store_file(feeder, found, &mut clock) {
+                match self.store_file(feeder, found, &mut clock, bases) {
                     Ok(stored) => read.push(stored),
                     // A file that was named must be added; one that was met below a folder is reported.
                     Err(error @ (Error::Io { .. } | Error::Unstable(_))) if !named.contains(&found.path) => {
@@ -269,7 +276,13 @@ impl Repository {
     }
 
     /// Reads one file, again when it changes meanwhile. What is returned was true of the file at one moment.
-    fn store_file(&self, feeder: &mut Feeder<'_>, found: &Found, clock: &mut i64) -> Result<(Found, Known), Error> {
+    fn store_file(
+        &self,
+        feeder: &mut Feeder<'_>,
+        found: &Found,
+        clock: &mut i64,
+        bases: &mut Bases<'_>,
+    ) -> Result<(Found, Known), Error> {
         let path = found.path.below(self.need_worktree("add")?);
         for _ in 0..ATTEMPTS {
             let file = open_regular(&path).map_err(Error::io("read", &path))?;
@@ -278,13 +291,13 @@ impl Repository {
             };
             let source = FileSource::new(file).map_err(Error::io("read", &path))?;
             let detected = detect(&source);
-            let regions = detected
-                .as_ref()
-                .ok()
-                .and_then(Option::as_ref)
-                .map(|layout| layout.regions());
-            let spans = plan(source.len(), &regions.unwrap_or_default());
-            let content = match feeder.chunks(&source, spans) {
+            let layout = detected.as_ref().ok().and_then(Option::as_ref);
+            let regions = layout.map(Layout::regions).unwrap_or_default();
+            let known = describe_layout(detected);
+            let spans = plan(source.len(), &regions);
+            let near = bases.of(feeder, &found.path, &regions, &known.tensors, &source)?;
+            let mut hints = |offset, len, element| near.hint(self, offset, len, element);
+            let content = match feeder.chunks(&source, spans, &mut hints) {
                 Ok(content) => content,
                 Err(IngestError::Source(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     feeder.abandon()?;
@@ -300,8 +313,8 @@ impl Repository {
             let linked = path.symlink_metadata().map_err(Error::io("read", &path))?;
             if same_moment(&before, &after) && file_stat(&linked).inode == file_stat(&after).inode {
                 feeder.end_file(content)?;
+                bases.ended(&known.tensors);
                 let (stat, executable) = (file_stat(&after), is_executable(&after));
-                let known = describe_layout(detected);
                 return Ok((
                     Found {
                         path: found.path.clone(),

@@ -41,10 +41,7 @@ impl Repository {
     /// When objects are missing or damaged.
     pub fn chunks(&self, file: FileId) -> Result<ChunkList, Error> {
         let reader = self.open_file(file)?;
-        let mut tensors = match self.database().tensors(file)? {
-            known if known.is_empty() => super::describe::describe_layout(crate::tensor::detect(&reader)).tensors,
-            known => known,
-        };
+        let mut tensors = self.tensors_of(&reader)?;
         tensors.sort_by_key(|tensor| tensor.start);
         let mut chunks = Vec::new();
         reader.for_each_chunk(&mut |offset, extent| -> Result<(), Error> {

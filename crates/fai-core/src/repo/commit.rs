@@ -25,6 +25,8 @@ pub struct CommitRequest {
     pub metrics: BTreeMap<String, Value>,
     /// Labels of the commit.
     pub labels: Vec<String>,
+    /// What was fine-tuned. With `amend`, `None` keeps what was said before.
+    pub base_model: Option<String>,
 }
 
 /// A new commit.
@@ -161,6 +163,9 @@ impl Repository {
         if !request.labels.is_empty() {
             let labels = request.labels.iter().cloned().map(Value::Text).collect();
             metadata.insert("tags".to_owned(), Value::List(labels));
+        }
+        if let Some(base) = &request.base_model {
+            metadata.insert("base_model".to_owned(), Value::Text(base.clone()));
         }
         Ok((metadata, harvest.warnings))
     }

@@ -114,6 +114,23 @@ impl<'a> FileReader<'a> {
         {
             return Ok((*start, Arc::clone(bytes)));
         }
+        let (start, extent) = self.find(&mut recent, at)?;
+        let bytes = self.store.with(Kind::Chunk, &extent.hash, |bytes, _| bytes.to_vec())?;
+        if bytes.len() as u64 != extent.len {
+            return Err(self.beyond(at));
+        }
+        let bytes = Arc::new(bytes);
+        recent.chunk = Some((start, Arc::clone(&bytes)));
+        Ok((start, bytes))
+    }
+
+    /// The entry of the chunk that holds the byte at `at`, and the chunk's offset.
+    pub(super) fn extent_at(&self, at: u64) -> Result<(u64, Extent), Error> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        self.find(&mut recent, at)
+    }
+
+    fn find(&self, recent: &mut Recent, at: u64) -> Result<(u64, Extent), Error> {
         let (mut start, mut extent) = find(&self.manifest.entries, 0, at).ok_or_else(|| self.beyond(at))?;
         let mut level = self.manifest.level;
         let mut depth = 0;
@@ -136,13 +153,7 @@ impl<'a> FileReader<'a> {
             (start, extent) = find(&page.entries, start, at).ok_or_else(|| self.beyond(at))?;
             depth += 1;
         }
-        let bytes = self.store.with(Kind::Chunk, &extent.hash, |bytes, _| bytes.to_vec())?;
-        if bytes.len() as u64 != extent.len {
-            return Err(self.beyond(at));
-        }
-        let bytes = Arc::new(bytes);
-        recent.chunk = Some((start, Arc::clone(&bytes)));
-        Ok((start, bytes))
+        Ok((start, extent))
     }
 
     fn beyond(&self, at: u64) -> Error {

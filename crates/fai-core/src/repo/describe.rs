@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::add::Known;
+use super::content::FileReader;
 use super::revision::NamedFile;
 use super::worktree::open_regular;
 use super::{Error, Repository};
@@ -75,6 +76,14 @@ impl Repository {
     /// When the database fails.
     pub fn is_described(&self, file: FileId) -> Result<bool, Error> {
         Ok(self.database().file(file)?.is_some())
+    }
+
+    /// The tensors of a stored file, as they were noted when it was added, or else as it says itself.
+    pub(super) fn tensors_of(&self, reader: &FileReader<'_>) -> Result<Vec<TensorRecord>, Error> {
+        match self.database().tensors(reader.id())? {
+            unknown if unknown.is_empty() => Ok(describe_layout(detect(reader)).tensors),
+            known => Ok(known),
+        }
     }
 
     /// Describes a file.

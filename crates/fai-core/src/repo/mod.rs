@@ -6,6 +6,7 @@
 mod absence;
 mod add;
 mod arriving;
+mod bases;
 mod checkout;
 mod chunks;
 mod commit;

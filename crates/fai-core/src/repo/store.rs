@@ -6,12 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 
 use super::error::Error;
-use crate::codec::Decoder;
 use crate::database::Database;
 use crate::object::{Hash, Id, Kind, Object};
 use crate::storage::{
-    Feeder, FileSummary, Ingest, Location, PackIndex, PackSet, RecordHeader, SealedPack, StorageError, ingest,
-    list_packs, pack_path, salvage, sync_folder,
+    Feeder, FileSummary, Ingest, LONGEST_CHAIN, Location, MAX_CHAIN, PackIndex, PackSet, Reading, RecordHeader,
+    SealedPack, StorageError, ingest, list_packs, pack_path, salvage, sync_folder,
 };
 
 /// Chunks and objects of a repository. Shared by threads.
@@ -26,12 +25,8 @@ pub struct Store {
     beneath: Option<Box<Store>>,
 }
 
-/// Memory and decoder of one reading thread.
-struct Scratch {
-    decoder: Decoder,
-    payload: Vec<u8>,
-    raw: Vec<u8>,
-}
+/// What a reading thread needs, kept for the next one.
+struct Scratch(Reading);
 
 impl std::fmt::Debug for Scratch {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -143,24 +138,64 @@ impl Store {
     /// When it is damaged; then `use_bytes` is not called.
     pub fn with_location<T>(&self, location: &Location, use_bytes: impl FnOnce(&[u8]) -> T) -> Result<T, Error> {
         let pooled = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut scratch = match pooled {
+        let Scratch(mut reading) = match pooled {
             Some(scratch) => scratch,
-            None => Scratch {
-                decoder: Decoder::new()?,
-                payload: Vec::new(),
-                raw: Vec::new(),
-            },
+            None => Scratch(Reading::new()?),
         };
-        let Scratch { decoder, payload, raw } = &mut scratch;
-        let value = self
-            .packs
-            .read(location, decoder, payload, raw)
-            .map(|()| use_bytes(raw));
+        let read = reading.read(&self.packs, *location, |base| self.anywhere(base));
+        let value = read.map(|_| use_bytes(reading.raw()));
         self.scratch
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(scratch);
-        Ok(value?)
+            .push(Scratch(reading));
+        value
+    }
+
+    /// Where a record lies, here or beneath, with the packs that it lies in.
+    fn anywhere(&self, hash: &Hash) -> Result<Option<(&PackSet, Location)>, Error> {
+        match (self.index().locate(hash)?, &self.beneath) {
+            (Some(location), _) => Ok(Some((&self.packs, location))),
+            (None, Some(beneath)) => beneath.anywhere(hash),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The raw bytes of a chunk that a new delta may stand on, in `bytes`, and the chunk's id: the one that is asked
+    /// for, or where its chain is as long as chains may be, one further down. `None` when there is no such chunk or it
+    /// cannot be read: a base is a chance, not a need.
+    pub(super) fn base(&self, hash: &Hash, bytes: &mut Vec<u8>) -> Option<Hash> {
+        let chain = self.chain_of(hash)?;
+        // The last one stands alone, the one before is one delta deep, and so on.
+        let base = chain.get(chain.len().saturating_sub(MAX_CHAIN)).copied()?;
+        bytes.clear();
+        let read = self.with(Kind::Chunk, &base, |raw, _| bytes.extend_from_slice(raw));
+        read.inspect_err(|error| tracing::warn!(%error, "a chunk cannot serve as a base"))
+            .ok()?;
+        Some(base)
+    }
+
+    /// The chunk that stands alone below a chunk: itself when it does.
+    pub(super) fn root_of(&self, hash: &Hash) -> Option<Hash> {
+        self.chain_of(hash)?.last().copied()
+    }
+
+    /// A chunk and those that it stands on, down to one that stands alone.
+    fn chain_of(&self, hash: &Hash) -> Option<Vec<Hash>> {
+        let mut chain = Vec::new();
+        let mut next = Some(*hash);
+        while let Some(link) = next {
+            if chain.len() > LONGEST_CHAIN {
+                return None;
+            }
+            chain.push(link);
+            next = self.anywhere(&link).ok().flatten()?.1.header.base;
+        }
+        Some(chain)
+    }
+
+    /// The raw bytes of a chunk, if it is here and can be read.
+    pub(super) fn chunk(&self, hash: &Hash) -> Option<Vec<u8>> {
+        self.with(Kind::Chunk, hash, |raw, _| raw.to_vec()).ok()
     }
 
     /// Reads and decodes an object.
@@ -194,6 +229,7 @@ impl Store {
     ) -> Result<(T, Vec<FileSummary>), Error> {
         self.adopt_orphans()?;
         let known = |hash: &Hash| self.index().has_record(hash).unwrap_or(false);
+        let base = |hash: &Hash, bytes: &mut Vec<u8>| self.base(hash, bytes);
         let sealed = |pack: &SealedPack| self.enter(pack).map_err(Into::into);
         let folder = self.packs.folder();
         ingest(
@@ -202,6 +238,7 @@ impl Store {
                 incoming: &self.incoming,
                 threads,
                 known: &known,
+                base: &base,
                 sealed: &sealed,
                 progress,
             },
@@ -234,7 +271,7 @@ impl Store {
     pub fn adopt_orphans(&self) -> Result<usize, Error> {
         let folder = self.packs.folder();
         super::quarantine::finish_moves(&self.directory, folder)?;
-        let mut orphans = salvage(&self.incoming, folder)?.packs;
+        let mut orphans = salvage(&self.incoming, folder, &|base| self.chunk(base))?.packs;
         orphans.extend(self.unindexed()?);
         if !orphans.is_empty() {
             sync_folder(folder)?;

@@ -4,6 +4,7 @@
 //! database: where a record lies is told to it, and what it wrote is told back.
 //! The bytes are specified in `docs/format.md`, "Packs".
 
+mod chain;
 mod error;
 mod ingest;
 mod pack;
@@ -14,12 +15,13 @@ mod repair;
 mod salvage;
 mod writer;
 
+pub use chain::{LONGEST_CHAIN, MAX_CHAIN, Reading};
 pub use error::StorageError;
-pub use ingest::{Feeder, FileSummary, Ingest, IngestError, ingest};
+pub use ingest::{BaseHint, Feeder, FileSummary, Hints, Ingest, IngestError, ingest};
 pub use pack::{IndexEntry, MAX_RECORDS, PACK_SUFFIX, PACK_TARGET, PackIndex, list_packs, pack_path};
 pub use reader::{Location, PackSet};
 pub use received::{Checker, Received, Refusal};
 pub use record::{RecordHeader, max_raw_len};
 pub use repair::copy_good_records;
-pub use salvage::{Salvaged, salvage};
+pub use salvage::{BaseOf, Salvaged, salvage};
 pub use writer::{PackWriter, SealedPack, WrittenPack, free_space, sync_folder};

@@ -1,4 +1,4 @@
-//! Reading records: every byte that leaves a pack was checked against its hash.
+//! Reading records where they lie. What is made of them, and checked, is in `chain`.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::error::StorageError;
 use super::pack::{PackIndex, pack_path};
 use super::record::RecordHeader;
-use crate::codec::Decoder;
+use crate::codec::{Codec, Decoder};
 use crate::object::Hash;
 
 /// Packs kept open at once.
@@ -47,37 +47,43 @@ impl PackSet {
         &self.folder
     }
 
-    /// Reads and decodes the record at `location` into `raw` (resized to fit) and checks it against its hash.
-    /// `payload` is scratch memory.
-    ///
-    /// # Errors
-    /// `Damaged` when anything there is not what the location says; nothing in `raw` may be used then.
-    pub fn read(
+    /// Reads and decodes the record at `location` into `raw` (resized to fit), without comparing it with its hash.
+    /// `base` is the content of its base, if it has one; `payload` is scratch memory.
+    pub(super) fn decode(
         &self,
         location: &Location,
+        base: &[u8],
         decoder: &mut Decoder,
         payload: &mut Vec<u8>,
         raw: &mut Vec<u8>,
     ) -> Result<(), StorageError> {
         let header = &location.header;
-        let damaged = |reason: String| StorageError::Damaged {
+        let encoded = self.payload(location, payload)?;
+        raw.resize(header.raw_len as usize, 0);
+        let decoded = match header.codec {
+            Codec::Delta => decoder.decode_against(encoded, base, raw),
+            codec => decoder.decode(codec, encoded, raw),
+        };
+        decoded.map_err(|error| self.damaged(location, error.to_string()))
+    }
+
+    /// Compares the raw bytes of the record at `location` with its hash.
+    pub(super) fn check(&self, location: &Location, raw: &[u8]) -> Result<(), StorageError> {
+        let header = &location.header;
+        if header.kind.hash(raw) == header.hash {
+            return Ok(());
+        }
+        let (kind, hash) = (header.kind.name(), header.hash.short());
+        Err(self.damaged(location, format!("{kind} {hash} has other content than its id")))
+    }
+
+    /// The record at `location` is not what it was.
+    pub(super) fn damaged(&self, location: &Location, reason: String) -> StorageError {
+        StorageError::Damaged {
             pack: pack_path(&self.folder, &location.pack),
             offset: location.offset,
             reason,
-        };
-        let encoded = self.payload(location, payload)?;
-        raw.resize(header.raw_len as usize, 0);
-        decoder
-            .decode(header.codec, encoded, raw)
-            .map_err(|error| damaged(error.to_string()))?;
-        if header.kind.hash(raw) != header.hash {
-            return Err(damaged(format!(
-                "{} {} has other content than its id",
-                header.kind.name(),
-                header.hash.short()
-            )));
         }
-        Ok(())
     }
 
     /// The payload of the record at `location` as it is stored: its header is checked, its content is not.
@@ -86,11 +92,7 @@ impl PackSet {
     /// `Damaged` when another record, or none, lies there.
     pub fn payload<'b>(&self, location: &Location, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], StorageError> {
         let path = pack_path(&self.folder, &location.pack);
-        let damaged = |reason: &str| StorageError::Damaged {
-            pack: path.clone(),
-            offset: location.offset,
-            reason: reason.to_owned(),
-        };
+        let damaged = |reason: &str| self.damaged(location, reason.to_owned());
         let file = self.file(&location.pack)?;
         buffer.resize(location.header.record_len() as usize, 0);
         match file.read_exact_at(buffer, location.offset) {

@@ -11,8 +11,9 @@ use std::path::Path;
 use super::error::StorageError;
 use super::pack::HEADER;
 use super::record::{BASED_LEN, MAGIC, RecordHeader};
+use super::salvage::BaseOf;
 use super::writer::{PackWriter, WrittenPack};
-use crate::codec::{Codec, Decoder};
+use crate::codec::Decoder;
 
 /// Bytes looked through at once for the next record.
 const WINDOW: usize = 64 << 10;
@@ -21,11 +22,11 @@ const WINDOW: usize = 64 << 10;
 const SECTOR: u64 = 4096;
 
 /// Copies every record of the pack at `path` that is whole into fresh packs in `incoming`, in their order. None when
-/// there is no good record.
+/// there is no good record. `base_of` gives the chunks that deltas stand on; one without its base is no good record.
 ///
 /// # Errors
 /// When the file cannot be read or the copies not be written.
-pub fn copy_good_records(path: &Path, incoming: &Path) -> Result<Vec<WrittenPack>, StorageError> {
+pub fn copy_good_records(path: &Path, incoming: &Path, base_of: BaseOf<'_>) -> Result<Vec<WrittenPack>, StorageError> {
     let io = || StorageError::io("read", path);
     let file = File::open(path).map_err(io())?;
     let len = file.metadata().map_err(io())?.len();
@@ -33,8 +34,6 @@ pub fn copy_good_records(path: &Path, incoming: &Path) -> Result<Vec<WrittenPack
     let (mut payload, mut raw) = (Vec::new(), Vec::new());
     let mut done = Vec::new();
     let mut open: Option<PackWriter> = None;
-    // True while records follow each other without a gap.
-    let mut in_sequence = true;
     let mut at = HEADER.len() as u64;
     while at < len {
         let header = header_at(&file, at).filter(|header| header.record_len() <= len - at);
@@ -42,14 +41,14 @@ pub fn copy_good_records(path: &Path, incoming: &Path) -> Result<Vec<WrittenPack
             payload.resize(header.encoded_len as usize, 0);
             raw.resize(header.raw_len as usize, 0);
             let read = file.read_exact_at(&mut payload, at + header.header_len() as u64);
-            let good = match header.codec {
+            let decoded = match header.base {
                 _ if read.is_err() => false,
-                // Cannot be decoded without its base: believed where a record must be, not where one happens to look
-                // like one, as the lines of the index do.
-                Codec::Delta => in_sequence,
-                codec => decoder.decode(codec, &payload, &mut raw).is_ok() && header.kind.hash(&raw) == header.hash,
+                Some(base) => {
+                    base_of(&base).is_some_and(|base| decoder.decode_against(&payload, &base, &mut raw).is_ok())
+                }
+                None => decoder.decode(header.codec, &payload, &mut raw).is_ok(),
             };
-            if good {
+            if decoded && header.kind.hash(&raw) == header.hash {
                 let mut pack = match open.take() {
                     Some(pack) => pack,
                     None => PackWriter::create(incoming)?,
@@ -61,11 +60,9 @@ pub fn copy_good_records(path: &Path, incoming: &Path) -> Result<Vec<WrittenPack
                     open = Some(pack);
                 }
                 at += header.record_len();
-                in_sequence = true;
                 continue;
             }
         }
-        in_sequence = false;
         at = next_magic(&file, at + 1, len);
     }
     if let Some(pack) = open {
@@ -118,6 +115,7 @@ fn read_up_to(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
 mod tests {
     use super::super::pack::PackIndex;
     use super::*;
+    use crate::codec::Codec;
     use crate::object::Kind;
 
     fn pack_of(contents: &[Vec<u8>], folder: &Path) -> std::path::PathBuf {
@@ -139,7 +137,7 @@ mod tests {
     /// Raw contents of the packs that a repair of the pack at `path` yields.
     fn repaired(path: &Path, folder: &Path) -> Vec<Vec<u8>> {
         let mut found = Vec::new();
-        for pack in copy_good_records(path, folder).unwrap() {
+        for pack in copy_good_records(path, folder, &|_| None).unwrap() {
             let pack = pack.seal(folder).unwrap();
             let file = File::open(pack.path(folder)).unwrap();
             for entry in PackIndex::read(&file, path).unwrap().entries {

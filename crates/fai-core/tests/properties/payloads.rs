@@ -1,8 +1,9 @@
 //! Encodings and record headers: everything round-trips, nothing grows, and damage is an error, never a panic.
 
-use fai_core::codec::{Codec, Decoder, Encoder};
+use fai_core::codec::{Base, Codec, CodecError, Decoder, Encoder};
 use fai_core::object::{Hash, Kind};
 use fai_core::storage::{RecordHeader, max_raw_len};
+use fai_core::tensor::Element;
 use proptest::prelude::*;
 
 use crate::{any_element, cases, content};
@@ -32,8 +33,93 @@ fn any_header() -> impl Strategy<Value = RecordHeader> {
     )
 }
 
+/// A chunk and what it may be encoded against: the chunk changed a little, in its own or another type, shorter or
+/// longer, or something else altogether.
+fn any_pair() -> impl Strategy<Value = (Vec<u8>, Element, Vec<u8>, Element, u32)> {
+    let chunk = (content(20_000), any_element());
+    let change = (
+        any::<[u8; 4]>(),
+        1..50usize,
+        any::<prop::sample::Index>(),
+        0..4u8,
+        any_element(),
+        0..3u32,
+    );
+    (chunk, change, content(5000)).prop_map(|((raw, element), (bytes, step, cut, how, other, first), foreign)| {
+        let mut base = raw.clone();
+        for (target, byte) in base.iter_mut().step_by(step).zip(bytes.iter().cycle()) {
+            *target = target.wrapping_add(byte >> 5);
+        }
+        match how {
+            0 => base = foreign,
+            1 => base.truncate(cut.index(base.len() + 1)),
+            2 => base.extend(foreign),
+            _ => {}
+        }
+        let (element, other) = match how {
+            3 if raw.len() % 2 == 0 => (Element::F32, Element::Bf16),
+            3 => (Element::Bf16, Element::F32),
+            _ if step % 5 == 0 => (element, other),
+            _ => (element, element),
+        };
+        (raw, element, base, other, if step % 3 == 0 { first } else { 0 })
+    })
+}
+
 proptest! {
     #![proptest_config(cases(128))]
+
+    #[test]
+    fn deltas_round_trip_and_never_grow((raw, element, base, other, first) in any_pair()) {
+        let (mut encoder, mut decoder) = (Encoder::new().unwrap(), Decoder::new().unwrap());
+        let mut payload = vec![0xee; 10];
+        let against = Base { bytes: &base, element: other, first };
+        let codec = encoder.encode_against(&raw, element, against, &mut payload);
+        prop_assert!(payload.len() <= raw.len());
+        let mut back = vec![0xaa; raw.len()];
+        if codec == Codec::Delta {
+            prop_assert_eq!(payload.first(), Some(&(element as u8)), "a delta says first what it holds");
+            decoder.decode_against(&payload, &base, &mut back).unwrap();
+            prop_assert_eq!(decoder.decode(codec, &payload, &mut back.clone()), Err(CodecError::BaseNeeded));
+        } else {
+            decoder.decode(codec, &payload, &mut back).unwrap();
+        }
+        prop_assert!(back == raw, "{:?} {:?} {:?}", element, other, codec);
+        let mut again = Vec::new();
+        let mut fresh = Encoder::new().unwrap();
+        prop_assert_eq!(fresh.encode_against(&raw, element, against, &mut again), codec);
+        prop_assert!(payload == again, "an earlier chunk shows in a later payload");
+    }
+
+    #[test]
+    fn damaged_deltas_never_panic(
+        (raw, element, base, other, first) in any_pair(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        early: bool,
+        len in 0..6000usize,
+    ) {
+        let (mut encoder, mut decoder) = (Encoder::new().unwrap(), Decoder::new().unwrap());
+        let mut payload = Vec::new();
+        let against = Base { bytes: &base, element: other, first };
+        let codec = encoder.encode_against(&raw, element, against, &mut payload);
+        let mut out = vec![0; raw.len()];
+        // Neither the length that a record claims nor its base need be true.
+        let _ = decoder.decode_against(&payload, &base, &mut vec![0; len]);
+        let _ = decoder.decode_against(&payload, &base[..base.len().min(len)], &mut out);
+        let _ = decoder.decode_against(&payload, &raw, &mut out);
+        if codec == Codec::Delta {
+            let whole = payload.clone();
+            for (at, byte) in &damage {
+                // Most of what a reader must not trust stands at the start.
+                let at = at.index(if early { payload.len().min(60) } else { payload.len() });
+                payload[at] = *byte;
+                let _ = decoder.decode_against(&payload, &base, &mut out);
+                prop_assert!(decoder.decode_against(&whole[..at], &base, &mut out).is_err(), "cut at {}", at);
+            }
+            decoder.decode_against(&whole, &base, &mut out).unwrap();
+            prop_assert!(out == raw, "damage leaves something behind");
+        }
+    }
 
     #[test]
     fn chunks_round_trip_and_never_grow(raw in content(40_000), element in any_element()) {
@@ -98,7 +184,9 @@ proptest! {
         payload in prop::collection::vec(any::<u8>(), 0..300),
         len in 0..2000usize,
     ) {
-        let _ = Decoder::new().unwrap().decode(codec, &payload, &mut vec![0; len]);
+        let mut decoder = Decoder::new().unwrap();
+        let _ = decoder.decode(codec, &payload, &mut vec![0; len]);
+        let _ = decoder.decode_against(&payload, &payload, &mut vec![0; len]);
     }
 
     #[test]

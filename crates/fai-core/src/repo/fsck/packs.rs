@@ -5,12 +5,11 @@ use std::path::Path;
 
 use super::findings::{Findings, MAX_LISTED, explain, record_name};
 use super::verify::{Agreement, PackCheck, each_pack, locations};
-use crate::codec::Decoder;
 use crate::object::Hash;
 use crate::repo::progress::{Event, Progress};
 use crate::repo::store::read_sealed;
 use crate::repo::{Error, Repository};
-use crate::storage::{Location, PACK_SUFFIX, PackSet, list_packs};
+use crate::storage::{Location, PACK_SUFFIX, PackSet, Reading, list_packs};
 
 /// How a pack is called in reports.
 pub(super) fn pack_name(name: &Hash) -> String {
@@ -49,8 +48,8 @@ impl Repository {
             files: present.len() as u64,
             bytes: if full { expected.values().sum() } else { 0 },
         });
-        let checks = each_pack(self, &present, |packs, decoder, name| {
-            let check = self.check_pack(packs, decoder, name, full, progress)?;
+        let checks = each_pack(self, &present, |packs, reading, name| {
+            let check = self.check_pack(packs, reading, name, full, progress)?;
             progress.on(Event::FileDone);
             Ok(check)
         })?;
@@ -66,7 +65,7 @@ impl Repository {
     fn check_pack(
         &self,
         packs: &PackSet,
-        decoder: &mut Decoder,
+        reading: &mut Reading,
         name: Hash,
         full: bool,
         progress: &dyn Progress,
@@ -83,7 +82,8 @@ impl Repository {
         }
         check.records = records.len() as u64;
         if full || check.broken.is_some() {
-            check.verify(packs, decoder, &records, progress)?;
+            let locate = |base: &Hash| self.store().index().locate(base).ok().flatten();
+            check.verify(packs, reading, &records, locate, progress)?;
         }
         let here = |(location, _): &(Location, String)| {
             let indexed = self.store().index().locate(&location.header.hash).ok().flatten();

@@ -1,6 +1,6 @@
 //! `--rebuild`: the index and all that is known about files, made anew from the packs.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::findings::Findings;
@@ -15,7 +15,9 @@ use crate::repo::reach::{NeededBy, Visit};
 use crate::repo::snapshot::Entry;
 use crate::repo::store::read_sealed;
 use crate::repo::{DEFAULT_BRANCH, Error, Head, Repository};
-use crate::storage::{StorageError, copy_good_records, list_packs, pack_path, salvage, sync_folder};
+use crate::storage::{
+    Location, PackSet, Reading, StorageError, copy_good_records, list_packs, pack_path, salvage, sync_folder,
+};
 use crate::tensor::{LayoutError, detect};
 
 /// Files, and tensors of files, written to the database in one transaction.
@@ -27,7 +29,7 @@ impl Repository {
     pub(super) fn rebuild(&self, findings: &mut Findings, progress: &dyn Progress) -> Result<(), Error> {
         let folder = self.store().packs().folder().to_owned();
         // Not `adopt_orphans`: an index that cannot be trusted might call what is in them known, and they would go.
-        let salvaged = salvage(&self.directory.join("incoming"), &folder)?;
+        let salvaged = salvage(&self.directory.join("incoming"), &folder, &|_| None)?;
         sync_folder(&folder)?;
         if !salvaged.packs.is_empty() {
             let count = salvaged.packs.len();
@@ -71,11 +73,13 @@ impl Repository {
             files: present.len() as u64,
             bytes: present.iter().map(bytes).sum(),
         });
-        let checks = each_pack(self, &present, |packs, decoder, name| {
+        let bases = bases(folder, &present);
+        let locate = |base: &Hash| bases.get(base).copied();
+        let checks = each_pack(self, &present, |packs, reading, name| {
             let check = match read_sealed(folder, name) {
                 Ok(pack) => {
                     let mut check = PackCheck::new(name, pack.len, None);
-                    check.verify(packs, decoder, &locations(&pack), progress)?;
+                    check.verify(packs, reading, &locations(&pack), locate, progress)?;
                     check
                 }
                 Err(error) => PackCheck::new(name, 0, Some(error.to_string())),
@@ -89,16 +93,29 @@ impl Repository {
             if check.broken.is_none() && check.damaged.is_empty() {
                 good.insert(check.name);
             } else {
-                good.extend(self.replace_pack(folder, &check, findings)?);
+                good.extend(self.replace_pack(folder, &check, &bases, findings)?);
             }
         }
         Ok(good)
     }
 
     /// Copies what is good of a damaged pack to fresh packs, and sets the file aside under another name.
-    fn replace_pack(&self, folder: &Path, check: &PackCheck, findings: &mut Findings) -> Result<Vec<Hash>, Error> {
+    fn replace_pack(
+        &self,
+        folder: &Path,
+        check: &PackCheck,
+        bases: &HashMap<Hash, Location>,
+        findings: &mut Findings,
+    ) -> Result<Vec<Hash>, Error> {
         let path = pack_path(folder, &check.name);
-        let fresh = copy_good_records(&path, &self.directory.join("incoming"))?;
+        let packs = PackSet::new(folder.to_owned());
+        let base_of = |base: &Hash| {
+            let mut reading = Reading::new().ok()?;
+            let locate = |base: &Hash| Ok::<_, StorageError>(bases.get(base).map(|location| (&packs, *location)));
+            reading.read(&packs, *bases.get(base)?, locate).ok()?;
+            Some(reading.raw().to_vec())
+        };
+        let fresh = copy_good_records(&path, &self.directory.join("incoming"), &base_of)?;
         let aside = free_name(&path.with_extension("pack.damaged"));
         // The fresh pack may have the same name, so both must exist for a moment.
         if std::fs::hard_link(&path, &aside).is_err() {
@@ -179,6 +196,26 @@ impl Repository {
         self.walk_reachable(&self.roots()?, &mut describe)?;
         describe.flush()
     }
+}
+
+/// Where the chunks lie that deltas stand on, as the packs themselves say. Of several records of one chunk the one that
+/// stands alone, so that no two of them can come to stand on each other.
+fn bases(folder: &Path, names: &BTreeSet<Hash>) -> HashMap<Hash, Location> {
+    let packs = || names.iter().filter_map(|name| read_sealed(folder, *name).ok());
+    let needed: HashSet<Hash> = packs()
+        .flat_map(|pack| pack.entries.into_iter().filter_map(|entry| entry.header.base))
+        .collect();
+    let mut found: HashMap<Hash, Location> = HashMap::new();
+    if needed.is_empty() {
+        return found;
+    }
+    for location in packs().flat_map(|pack| locations(&pack)) {
+        let hash = location.header.hash;
+        if needed.contains(&hash) && (location.header.base.is_none() || !found.contains_key(&hash)) {
+            found.insert(hash, location);
+        }
+    }
+    found
 }
 
 /// Describes files as they are met.

@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::findings::explain;
-use crate::codec::{Codec, Decoder};
 use crate::object::Hash;
 use crate::repo::progress::{Event, Progress};
 use crate::repo::{Error, Repository};
-use crate::storage::{IndexEntry, Location, PackSet, SealedPack, StorageError};
+use crate::storage::{IndexEntry, Location, PackSet, Reading, SealedPack, StorageError};
 
 /// What looking at one pack brought.
 #[derive(Debug)]
@@ -55,23 +54,19 @@ impl PackCheck {
         }
     }
 
-    /// Reads all `records` and takes note of those that are not what they were.
+    /// Reads all `records` and takes note of those that are not what they were. `locate` says where bases lie.
     pub fn verify(
         &mut self,
         packs: &PackSet,
-        decoder: &mut Decoder,
+        reading: &mut Reading,
         records: &[Location],
+        locate: impl Fn(&Hash) -> Option<Location>,
         progress: &dyn Progress,
     ) -> Result<(), Error> {
-        let (mut payload, mut raw) = (Vec::new(), Vec::new());
         for location in records {
-            let read = match location.header.codec {
-                // Nothing here decodes deltas yet: only their headers can be checked.
-                Codec::Delta => packs.payload(location, &mut payload).map(drop),
-                _ => packs.read(location, decoder, &mut payload, &mut raw),
-            };
-            match read {
-                Ok(()) => {}
+            let found = |base: &Hash| Ok(locate(base).map(|location| (packs, location)));
+            match reading.read(packs, *location, found) {
+                Ok(_) => {}
                 Err(StorageError::Damaged { reason, .. }) => self.damaged.push((*location, reason)),
                 Err(error @ StorageError::Io { .. }) => self.damaged.push((*location, explain(&error))),
                 Err(error) => return Err(error.into()),
@@ -97,7 +92,7 @@ pub(super) fn locations(pack: &SealedPack) -> Vec<Location> {
 pub(super) fn each_pack<T: Send>(
     repository: &Repository,
     names: &BTreeSet<Hash>,
-    work: impl Fn(&PackSet, &mut Decoder, Hash) -> Result<T, Error> + Sync,
+    work: impl Fn(&PackSet, &mut Reading, Hash) -> Result<T, Error> + Sync,
 ) -> Result<Vec<T>, Error> {
     // Its own set: the store's may hold files open that are no longer in the folder.
     let packs = PackSet::new(repository.store().packs().folder().to_owned());
@@ -106,9 +101,9 @@ pub(super) fn each_pack<T: Send>(
     let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         let run = || -> Result<(), Error> {
-            let mut decoder = Decoder::new()?;
+            let mut reading = Reading::new()?;
             while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let result = work(&packs, &mut decoder, *name);
+                let result = work(&packs, &mut reading, *name);
                 if result.is_err() {
                     next.store(names.len(), Ordering::Relaxed);
                 }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::{Action, Claims, FileSummary, Ingest, IngestError, Slot, Step};
-use crate::codec::{Codec, Encoder};
+use super::{Action, Claims, Encoding, FileSummary, Ingest, IngestError, Sealing, Slot, Step};
+use crate::codec::Encoder;
 use crate::object::{ChunkId, ContentHash, Hash, Id, Kind, ManifestBuilder, Object, Page};
 use crate::storage::error::StorageError;
 use crate::storage::received::Received;
 use crate::storage::record::RecordHeader;
-use crate::storage::writer::{PackWriter, WrittenPack};
+use crate::storage::writer::PackWriter;
 
 /// Carries out all steps in order and returns the files.
 pub(super) fn run(
@@ -18,7 +18,7 @@ pub(super) fn run(
     claims: &Claims,
     steps: Receiver<Step>,
     slots: Sender<Slot>,
-    sealer: Sender<WrittenPack>,
+    sealer: Sender<Sealing>,
 ) -> Result<Vec<FileSummary>, IngestError> {
     let encoder = Encoder::new().map_err(StorageError::from)?;
     let packs = Packs {
@@ -66,7 +66,7 @@ struct OpenFile {
 impl Collector<'_> {
     fn carry_out(&mut self, action: Action) -> Result<(), IngestError> {
         match action {
-            Action::Chunk { hash, codec, slot } => self.chunk(hash, codec, slot),
+            Action::Chunk { hash, encoding, slot } => self.chunk(hash, encoding, slot),
             Action::Again { hash, len, count } => (0..count).try_for_each(|_| self.entry(hash, len)),
             Action::EndFile(content) => self.end_file(content),
             Action::Abandon => {
@@ -79,14 +79,27 @@ impl Collector<'_> {
                 let _ = self.slots.send(slot);
                 Ok(())
             }
+            Action::Flush(waiting) => {
+                self.packs.close()?;
+                let files = self.files.iter().map(|file| file.file).collect();
+                self.packs.hand_over(Sealing::Done(waiting, files))
+            }
         }
     }
 
-    fn chunk(&mut self, hash: Hash, codec: Option<Codec>, slot: Slot) -> Result<(), IngestError> {
+    fn chunk(&mut self, hash: Hash, encoding: Option<Encoding>, slot: Slot) -> Result<(), IngestError> {
         let raw_len = slot.raw.len();
-        if let Some(codec) = codec {
+        if let Some(Encoding { codec, base }) = encoding {
+            let header = RecordHeader {
+                kind: Kind::Chunk,
+                codec,
+                raw_len: raw_len as u32,
+                encoded_len: slot.payload.len() as u32,
+                hash,
+                base,
+            };
             self.file.new_chunks += 1;
-            self.file.stored_bytes += self.packs.append(Kind::Chunk, codec, hash, raw_len, &slot.payload)?;
+            self.file.stored_bytes += self.packs.append(header, &slot.payload)?;
         }
         self.entry(hash, raw_len)?;
         let _ = self.slots.send(slot);
@@ -129,7 +142,7 @@ impl Collector<'_> {
 struct Packs<'a> {
     settings: &'a Ingest<'a>,
     claims: &'a Claims,
-    sealer: Sender<WrittenPack>,
+    sealer: Sender<Sealing>,
     open: Option<PackWriter>,
     encoder: Encoder,
     payload: Vec<u8>,
@@ -142,7 +155,15 @@ impl Packs<'_> {
         if self.claims.claim(&hash, self.settings.known) {
             let mut payload = std::mem::take(&mut self.payload);
             let codec = self.encoder.encode_object(bytes, &mut payload);
-            self.append(kind, codec, hash, bytes.len(), &payload)?;
+            let header = RecordHeader {
+                kind,
+                codec,
+                raw_len: bytes.len() as u32,
+                encoded_len: payload.len() as u32,
+                hash,
+                base: None,
+            };
+            self.append(header, &payload)?;
             self.payload = payload;
         }
         Ok(())
@@ -150,35 +171,17 @@ impl Packs<'_> {
 
     /// Stores a record from elsewhere unless it is stored already.
     fn received(&mut self, record: &Received) -> Result<(), IngestError> {
-        let header = record.header();
-        if self.claims.claim(&header.hash, self.settings.known) {
-            let raw_len = header.raw_len as usize;
-            self.append(header.kind, header.codec, header.hash, raw_len, record.payload())?;
+        if self.claims.claim(&record.header().hash, self.settings.known) {
+            self.append(*record.header(), record.payload())?;
         }
         Ok(())
     }
 
     /// Appends a record and returns the bytes it takes.
-    fn append(
-        &mut self,
-        kind: Kind,
-        codec: Codec,
-        hash: Hash,
-        raw_len: usize,
-        payload: &[u8],
-    ) -> Result<u64, IngestError> {
+    fn append(&mut self, header: RecordHeader, payload: &[u8]) -> Result<u64, IngestError> {
         let pack = match &mut self.open {
             Some(pack) => pack,
             None => self.open.insert(PackWriter::create(self.settings.incoming)?),
-        };
-        let (raw_len, encoded_len) = (raw_len as u32, payload.len() as u32);
-        let header = RecordHeader {
-            kind,
-            codec,
-            raw_len,
-            encoded_len,
-            hash,
-            base: None,
         };
         pack.append(header, payload)?;
         if pack.is_full() {
@@ -190,8 +193,15 @@ impl Packs<'_> {
     /// Hands the open pack to the sealer.
     fn close(&mut self) -> Result<(), IngestError> {
         match self.open.take() {
-            Some(pack) => self.sealer.send(pack.finish()?).map_err(|_| IngestError::Stopped),
+            Some(pack) => {
+                let pack = pack.finish()?;
+                self.hand_over(Sealing::Pack(pack))
+            }
             None => Ok(()),
         }
+    }
+
+    fn hand_over(&self, sealing: Sealing) -> Result<(), IngestError> {
+        self.sealer.send(sealing).map_err(|_| IngestError::Stopped)
     }
 }

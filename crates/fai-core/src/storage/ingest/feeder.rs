@@ -1,10 +1,10 @@
 //! The reading end: the caller's thread.
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::{Action, IngestError, Job, Slot, Step};
+use super::{Action, Hints, IngestError, Job, Slot, Step};
 use crate::chunking::{Bytes, Chunker, Span};
-use crate::object::{ContentHash, Hash, Kind};
+use crate::object::{ContentHash, FileId, Hash, Kind};
 use crate::storage::Received;
 use crate::tensor::ReadAt;
 
@@ -46,11 +46,16 @@ impl<'a> Feeder<'a> {
     }
 
     /// Reads `source`, cut as `spans` say, and returns the hash of its content. The caller then decides, by
-    /// [`Feeder::end_file`] or [`Feeder::abandon`], whether what was read is a file.
+    /// [`Feeder::end_file`] or [`Feeder::abandon`], whether what was read is a file. `hints` knows what its chunks may resemble.
     ///
     /// # Errors
     /// When reading fails (the caller must then abandon the file), or another stage has failed.
-    pub fn chunks(&mut self, source: &dyn ReadAt, spans: Vec<Span>) -> Result<ContentHash, IngestError> {
+    pub fn chunks(
+        &mut self,
+        source: &dyn ReadAt,
+        spans: Vec<Span>,
+        hints: Hints<'_>,
+    ) -> Result<ContentHash, IngestError> {
         let mut hasher = blake3::Hasher::new();
         let mut chunker = Chunker::new(source, spans);
         let mut unused = None;
@@ -81,6 +86,7 @@ impl<'a> Feeder<'a> {
             let job = Job {
                 sequence: self.next(),
                 element: chunk.element,
+                base: hints(chunk.offset, slot.raw.len(), chunk.element),
                 slot,
             };
             self.workers.send(job).map_err(|_| IngestError::Stopped)?;
@@ -102,6 +108,17 @@ impl<'a> Feeder<'a> {
     /// When another stage has failed.
     pub fn abandon(&mut self) -> Result<(), IngestError> {
         self.step(Action::Abandon)
+    }
+
+    /// Waits until everything handed over so far is durable and indexed, and returns the files that were ended: what
+    /// comes next may stand on them.
+    ///
+    /// # Errors
+    /// When another stage has failed.
+    pub fn flush(&mut self) -> Result<Vec<FileId>, IngestError> {
+        let (send, done) = bounded(1);
+        self.step(Action::Flush(send))?;
+        done.recv().map_err(|_| IngestError::Stopped)
     }
 
     /// Stores an encoded object and returns its hash.

@@ -21,13 +21,13 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Sender, bounded};
 
 pub use feeder::Feeder;
 
 use super::error::StorageError;
 use super::received::Received;
-use super::writer::SealedPack;
+use super::writer::{SealedPack, WrittenPack};
 use crate::chunking::Bytes;
 use crate::codec::Codec;
 use crate::object::{ContentHash, FileId, Hash, Kind};
@@ -35,6 +35,24 @@ use crate::tensor::Element;
 
 /// Callback that says whether a record is already stored.
 pub type Known<'a> = &'a (dyn Fn(&Hash) -> bool + Sync);
+
+/// Callback that reads a chunk which a delta may stand on, and says which one it read: another one where the chain of
+/// the first would become too long. `None` when there is none.
+pub type BaseReader<'a> = &'a (dyn Fn(&Hash, &mut Vec<u8>) -> Option<Hash> + Sync);
+
+/// A chunk that another one probably resembles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BaseHint {
+    /// Its id.
+    pub chunk: Hash,
+    /// What its bytes are.
+    pub element: Element,
+    /// The element of it that stands where the other chunk's first one does.
+    pub first: u32,
+}
+
+/// Callback that knows a base for the chunk at an offset, of a length, with an element.
+pub type Hints<'a> = &'a mut dyn FnMut(u64, usize, Element) -> Option<BaseHint>;
 
 /// Callback that indexes a pack that is now durable.
 pub type Sealed<'a> = &'a (dyn Fn(&SealedPack) -> Result<(), Box<dyn std::error::Error + Send + Sync>> + Sync);
@@ -49,6 +67,8 @@ pub struct Ingest<'a> {
     pub threads: usize,
     /// Whether a record is already stored and indexed. Called from all workers.
     pub known: Known<'a>,
+    /// Reads bases. Called from all workers.
+    pub base: BaseReader<'a>,
     /// Indexes a sealed pack. Called from the sealer's thread, in order.
     pub sealed: Sealed<'a>,
     /// Told the length of every chunk that was read.
@@ -100,7 +120,15 @@ struct Slot {
 struct Job {
     sequence: u64,
     element: Element,
+    base: Option<BaseHint>,
     slot: Slot,
+}
+
+/// How a chunk was encoded, and against which one.
+#[derive(Clone, Copy)]
+struct Encoding {
+    codec: Codec,
+    base: Option<Hash>,
 }
 
 /// A step for the collector, carried out in the order of the sequence numbers.
@@ -109,11 +137,19 @@ struct Step {
     action: Action,
 }
 
+/// What the sealer is handed.
+enum Sealing {
+    /// A pack to make durable.
+    Pack(WrittenPack),
+    /// Everything handed over before is durable: the answer that somebody waits for.
+    Done(Sender<Vec<FileId>>, Vec<FileId>),
+}
+
 enum Action {
-    /// A chunk; `codec` is `None` when it is stored already.
+    /// A chunk; `encoding` is `None` when it is stored already.
     Chunk {
         hash: Hash,
-        codec: Option<Codec>,
+        encoding: Option<Encoding>,
         slot: Slot,
     },
     /// A chunk that came before, so many times again.
@@ -128,6 +164,8 @@ enum Action {
     Object(Kind, Vec<u8>),
     /// A slot that the feeder did not need.
     Unused(Slot),
+    /// Seal what there is, and say which files were ended.
+    Flush(Sender<Vec<FileId>>),
 }
 
 /// Records that this process writes but has not indexed yet: bounded by the packs in flight.
@@ -163,7 +201,7 @@ pub fn ingest<T, E: From<IngestError>>(
     let (to_collector, steps) = bounded::<Step>(slot_count);
     let (to_feeder, slots) = bounded::<Slot>(slot_count);
     // One pack waits while one is being synced: a slow disk holds the writer back instead of filling memory.
-    let (to_sealer, written) = bounded(1);
+    let (to_sealer, written) = bounded::<Sealing>(1);
     for _ in 0..slot_count {
         let _ = to_feeder.send(Slot::default());
     }
