@@ -3,6 +3,7 @@
 //! One statement is one method, grouped by table. Which statements make a workflow is not here. Everything but
 //! refs, staging, evicted paths and operations can be rebuilt from the packs.
 
+mod deltas;
 mod evicted;
 mod files;
 mod newest;
