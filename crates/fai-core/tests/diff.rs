@@ -68,6 +68,7 @@ impl Fixture {
             params: Default::default(),
             metrics: Default::default(),
             labels: Vec::new(),
+            base_model: None,
         };
         Version::Commit(self.repository.commit(&request).unwrap().id)
     }

@@ -200,6 +200,7 @@ fn a_repository_gives_the_documented_ids() {
         params: BTreeMap::new(),
         metrics: metrics(),
         labels: Vec::new(),
+        base_model: None,
     };
     let committed = repository.commit(&request).unwrap();
     let (manifest, tree, commit) = objects();

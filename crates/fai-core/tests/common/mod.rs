@@ -107,6 +107,7 @@ impl Fixture {
             params: Default::default(),
             metrics: Default::default(),
             labels: Vec::new(),
+            base_model: None,
         };
         self.open().commit(&request).unwrap().id.short()
     }
@@ -148,6 +149,14 @@ impl Fixture {
     pub fn sql(&self, statements: &str) {
         let connection = rusqlite::Connection::open(self.database()).unwrap();
         connection.execute_batch(statements).unwrap();
+    }
+
+    /// The version of the database's schema.
+    pub fn schema(&self) -> i64 {
+        let connection = rusqlite::Connection::open(self.database()).unwrap();
+        connection
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .unwrap()
     }
 
     /// Reads all files of `HEAD` and staging: each is what the worktree has, or an error. Returns how many are errors.

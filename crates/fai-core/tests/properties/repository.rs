@@ -111,6 +111,7 @@ fn commit(root: &Path, paths: &[String], threads: usize, at_once: bool) -> (Repo
         params: BTreeMap::new(),
         metrics: BTreeMap::new(),
         labels: Vec::new(),
+        base_model: None,
     };
     let report = repository.commit(&request).unwrap();
     (repository, report.id, report.commit)
