@@ -235,6 +235,11 @@ fn advice(error: &Error) -> Option<&'static str> {
         Error::Storage(StorageError::Damaged { .. } | StorageError::NotAPack { .. }) => {
             "`fai fsck --full` names the files that need these bytes; add them again from a good copy"
         }
+        Error::Storage(StorageError::Io {
+            operation: "open",
+            source,
+            ..
+        }) if source.kind() == io::ErrorKind::NotFound => "a pack is gone: `fai fsck` names the files that need it",
         Error::NoSpace { .. } | Error::Storage(StorageError::NoSpace { .. }) => {
             "free some space and run the command again: what was stored already is not stored twice"
         }

@@ -15,11 +15,12 @@ impl Database {
     /// When SQLite fails or a row is damaged.
     pub fn delta_depths(&self) -> Result<Vec<u64>, DatabaseError> {
         let sql = "SELECT hash, base FROM records WHERE base IS NOT NULL";
-        let read = |row: &rusqlite::Row<'_>| Ok(hash_column(row, 0)?.zip(hash_column(row, 1)?));
+        let read = |row: &rusqlite::Row<'_>| {
+            let heads = hash_column(row, 0)?.zip(hash_column(row, 1)?);
+            Ok(heads.map(|(hash, base)| (head(&hash), head(&base))))
+        };
         let mut bases = HashMap::new();
-        for row in self.rows(sql, [], |row| {
-            Ok(read(row)?.map(|(hash, base)| (head(&hash), head(&base))))
-        })? {
+        for row in self.rows(sql, [], read)? {
             let (hash, base) = row.ok_or_else(|| self.damaged("records"))?;
             bases.insert(hash, base);
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::durable::lock;
+use super::evict::ASIDE;
 use super::materialize::{Target, remove_file};
 use super::progress::Progress;
 use super::snapshot::{Entry, Snapshot, overlay};
@@ -384,7 +385,9 @@ fn discard_leftovers(temporary: &Path) -> Result<(), Error> {
     let listing = std::fs::read_dir(temporary).map_err(Error::io("list", temporary))?;
     for entry in listing {
         let path = entry.map_err(Error::io("list", temporary))?.path();
-        if path.file_name().is_some_and(|name| name != "clock") {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // What an eviction took aside is removed by the next one, which looks at it before.
+        if name != "clock" && !name.starts_with(ASIDE) {
             std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         }
     }

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use super::fsck::explain;
 use super::progress::{Event, Progress};
 use super::walk::Found;
-use super::worktree::{Looker, file_stat};
+use super::worktree::{Looker, file_stat, hash_file};
 use super::{Error, Repository};
 use crate::database::FileStat;
-use crate::object::{FileId, RepoPath};
+use crate::object::{FileId, Manifest, RepoPath};
 
 /// Files are stored, staged and evicted in groups that end with the file that makes them so large, in bytes: what a
 /// group frees is there for the next one, so that an archive needs little more room than it takes when it is stored.
@@ -23,6 +23,9 @@ const GROUP_FILES: usize = 10_000;
 
 /// Most names that are tried for a file that makes way.
 const MOST_NAMES: u32 = 1000;
+
+/// How the names of files that make way begin. The id of what should be in them follows.
+pub(super) const ASIDE: &str = "evicted-";
 
 /// A file that may go once it is proven to be in the packs.
 #[derive(Debug, Clone)]
@@ -61,6 +64,8 @@ impl Repository {
         progress: &dyn Progress,
     ) -> Result<(Vec<RepoPath>, Vec<Error>), Error> {
         let root = self.need_worktree("add")?;
+        let temporary = self.directory.join("tmp");
+        self.finish_evictions(&temporary, progress)?;
         let (mut ready, mut refused, mut verified) = (Vec::new(), Vec::new(), HashMap::new());
         for candidate in candidates {
             progress.on(Event::File(candidate.path.as_str()));
@@ -87,7 +92,7 @@ impl Repository {
         })?;
         let (mut gone, mut stay) = (Vec::new(), Vec::new());
         for candidate in ready {
-            match remove(root, &candidate) {
+            match remove(root, &temporary, &candidate) {
                 Ok(()) => gone.push(candidate.path),
                 Err(reason) => stay.push((candidate.path, reason)),
             }
@@ -103,6 +108,27 @@ impl Repository {
         Ok((gone, refused))
     }
 
+    /// Removes what killed processes had taken aside, if it is what is stored. Anything else is told of, and stays.
+    fn finish_evictions(&self, temporary: &Path, progress: &dyn Progress) -> Result<(), Error> {
+        let listing = fs::read_dir(temporary).map_err(Error::io("list", temporary))?;
+        for entry in listing {
+            let path = entry.map_err(Error::io("list", temporary))?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let Some(rest) = name.strip_prefix(ASIDE) else { continue };
+            let file = rest.split('-').next().and_then(|id| id.parse::<FileId>().ok());
+            let stored = file.and_then(|file| self.store.get::<Manifest>(file).ok());
+            let content = || hash_file(&path, &super::Silent).map(|(_, content)| content);
+            match stored.is_some_and(|stored| content().is_ok_and(|found| found == stored.content)) {
+                true => fs::remove_file(&path).map_err(Error::io("remove", &path))?,
+                false => progress.on(Event::Warning(&format!(
+                    "{} was changed while a killed process evicted it, and is kept there",
+                    path.display()
+                ))),
+            }
+        }
+        Ok(())
+    }
+
     /// Those of `paths` that were evicted and are not in the worktree. What is staged for such a path may be nowhere
     /// else: whoever unstages it must ask.
     pub(super) fn evicted_and_gone<'a>(
@@ -116,7 +142,7 @@ impl Repository {
 }
 
 /// Removes the file if it still is what was stored; otherwise says why it stays.
-fn remove(root: &Path, candidate: &Candidate) -> Result<(), String> {
+fn remove(root: &Path, temporary: &Path, candidate: &Candidate) -> Result<(), String> {
     const CHANGED: &str = "it changed after it was stored";
     let Candidate { path, file, stat } = candidate;
     let place = path.below(root);
@@ -129,7 +155,7 @@ fn remove(root: &Path, candidate: &Candidate) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("it cannot be removed: {error}");
     // Another file may be renamed to this place between the look above and the removal. So what stands here is first
     // taken aside, where nobody knows it, and looked at once more.
-    let aside = free_name(&place, file)?;
+    let aside = free_name(temporary, file)?;
     fs::rename(&place, &aside).map_err(failed)?;
     let moved = aside.symlink_metadata().map(|found| file_stat(&found));
     // Renaming changes this one time.
@@ -150,15 +176,15 @@ fn remove(root: &Path, candidate: &Candidate) -> Result<(), String> {
     })
 }
 
-/// A name in the folder of `place` that is not taken. It begins with a dot, so that nobody takes it for a model.
-fn free_name(place: &Path, file: &FileId) -> Result<PathBuf, String> {
-    let name = |number| place.with_file_name(format!(".fai-evict-{}-{number}", file.short()));
+/// A name in the folder for temporary files that is not taken.
+fn free_name(temporary: &Path, file: &FileId) -> Result<PathBuf, String> {
+    let name = |number| temporary.join(format!("{ASIDE}{file}-{number}"));
     let free = |name: &PathBuf| {
         name.symlink_metadata()
             .is_err_and(|error| error.kind() == ErrorKind::NotFound)
     };
     let found = (0..MOST_NAMES).map(name).find(free);
-    found.ok_or_else(|| "there is no free name beside it".into())
+    found.ok_or_else(|| format!("there is no free name in {}", temporary.display()))
 }
 
 /// Undoes a renaming, but never over what has come to that place meanwhile.
@@ -186,16 +212,25 @@ mod tests {
 
     #[test]
     fn only_what_is_as_it_was_goes() {
-        let folder = tempfile::tempdir().unwrap();
+        let (folder, aside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let place = folder.path().join("a");
         fs::write(&place, "one").unwrap();
         let before = candidate(folder.path(), "a");
         fs::write(&place, "two, longer").unwrap();
-        assert!(remove(folder.path(), &before).unwrap_err().contains("changed"));
+        assert!(
+            remove(folder.path(), aside.path(), &before)
+                .unwrap_err()
+                .contains("changed")
+        );
         assert_eq!(fs::read(&place).unwrap(), b"two, longer");
-        remove(folder.path(), &candidate(folder.path(), "a")).unwrap();
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        assert!(remove(folder.path(), &before).is_err(), "it is gone already");
+        remove(folder.path(), aside.path(), &candidate(folder.path(), "a")).unwrap();
+        for folder in [&folder, &aside] {
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        }
+        assert!(
+            remove(folder.path(), aside.path(), &before).is_err(),
+            "it is gone already"
+        );
     }
 
     #[test]
@@ -217,11 +252,10 @@ mod tests {
     #[test]
     fn a_taken_name_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let place = folder.path().join("a");
         let file = FileId::of(b"any");
-        let first = free_name(&place, &file).unwrap();
+        let first = free_name(folder.path(), &file).unwrap();
         fs::write(&first, "left by a killed process").unwrap();
-        assert_ne!(free_name(&place, &file).unwrap(), first);
+        assert_ne!(free_name(folder.path(), &file).unwrap(), first);
     }
 
     #[test]
