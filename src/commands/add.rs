@@ -18,7 +18,11 @@ const LISTED: usize = 20;
 /// Store files and stage them for the next commit
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  fai add models/resnet50.onnx\n  fai add .\n  fai add -A\n  fai add tuned.safetensors --base HEAD:base.safetensors"
+    after_help = "Examples:\n  fai add models/resnet50.onnx\n  fai add .\n  fai add -A\n  \
+    fai add tuned.safetensors --base HEAD:base.safetensors\n  fai add --evict archive/\n\n\
+    With --evict a file leaves the folder once it is stored, read back and staged, so that there is no second copy. Files\n\
+    go in groups of about 1GB. fai status lists what was evicted, fai cat reads it, fai checkout PATH brings it back. A file\n\
+    that changes meanwhile stays."
 )]
 pub struct Args {
     /// Files and folders; a tracked file that is gone is staged as removed
@@ -33,6 +37,9 @@ pub struct Args {
     /// A stored file that these were made from; what they share with it is stored once
     #[arg(long, value_name = "REV:PATH")]
     base: Vec<String>,
+    /// Remove the files from this folder once they are stored; fai checkout PATH brings them back
+    #[arg(long)]
+    evict: bool,
 }
 
 impl Args {
@@ -46,6 +53,7 @@ impl Args {
         let options = AddOptions {
             force: self.force,
             bases: self.base.iter().map(base).collect::<Result<_>>()?,
+            evict: self.evict,
         };
         let bar = Bar::new(context.out, "Adding");
         let report = repository.add(&paths, options, &bar)?;
@@ -79,7 +87,7 @@ fn print(context: &Context, report: &AddReport) -> Result<()> {
         for path in &report.removed {
             out.say(Symbol::Done, format!("Staged the removal of {path}"))?;
         }
-    } else {
+    } else if !staged.is_empty() || !report.removed.is_empty() {
         out.say(
             Symbol::Done,
             format!(
@@ -97,22 +105,49 @@ fn print(context: &Context, report: &AddReport) -> Result<()> {
         }
     }
     if staged.is_empty() && report.removed.is_empty() {
-        out.say(Symbol::Done, "Nothing to add: everything there is committed already")?;
+        out.say(Symbol::Done, nothing(report))?;
+    }
+    let evicted: Vec<&AddedFile> = report.files.iter().filter(|file| file.evicted).collect();
+    if let [file] = evicted.as_slice() {
+        let (path, bytes) = (&file.path, size(file.size));
+        out.say(
+            Symbol::Done,
+            format!("Evicted {path} ({bytes}); fai checkout {path} brings it back"),
+        )?;
+    } else if !evicted.is_empty() {
+        let (count, bytes) = (evicted.len(), size(evicted.iter().map(|file| file.size).sum()));
+        out.say(
+            Symbol::Done,
+            format!("Evicted {count} files ({bytes}); fai checkout PATH brings one back"),
+        )?;
     }
     let file = |file: &AddedFile| {
         json!({
             "path": file.path.as_str(), "id": file.file.to_string(), "size": file.size, "chunks": file.chunks,
             "new_chunks": file.new_chunks, "stored_bytes": file.stored_bytes, "staged": file.staged,
+            "evicted": file.evicted,
         })
     };
     out.document(&json!({
         "files": report.files.iter().map(file).collect::<Vec<_>>(),
         "removed": report.removed.iter().map(RepoPath::as_str).collect::<Vec<_>>(),
+        "absent": report.absent.iter().map(RepoPath::as_str).collect::<Vec<_>>(),
         "skipped": report.symlinks.iter().map(RepoPath::as_str).collect::<Vec<_>>(),
         "refused": report.refused.iter().map(errors::document).collect::<Vec<_>>(),
         "size": total,
         "stored_bytes": stored,
     }))
+}
+
+/// Why there was nothing to stage.
+fn nothing(report: &AddReport) -> String {
+    match (report.files.as_slice(), report.absent.as_slice()) {
+        ([], [path]) => format!("Nothing to add: {path} is not here on purpose (fai checkout {path} brings it)"),
+        ([], [_, ..]) => {
+            "Nothing to add: these files are not here on purpose (fai checkout PATH brings one)".to_owned()
+        }
+        _ => "Nothing to add: everything there is committed already".to_owned(),
+    }
 }
 
 /// What a large file costs, for those who want to know what fai did to it.

@@ -1,6 +1,8 @@
 //! `fai cat`
 
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 
 use anyhow::Result;
 
@@ -20,17 +22,9 @@ impl Args {
         let repository = context.repository()?;
         let named = repository.resolve_file(&self.file, &context.folder)?;
         ensure_file(context, &repository, named.file, named.path.as_ref())?;
-        let reader = repository.open_file(named.file)?;
-        let mut out = io::stdout().lock();
+        // Not through the standard library's buffer, which looks for line ends in it.
+        let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         // Chunk by chunk: each is verified before a byte of it is written.
-        reader.for_each_chunk(&mut |_, extent| -> Result<()> {
-            let written = repository
-                .store()
-                .with(fai_core::object::Kind::Chunk, &extent.hash, |bytes, _| {
-                    out.write_all(bytes)
-                })?;
-            Ok(written?)
-        })?;
-        Ok(out.flush()?)
+        repository.stream(named.file, |bytes| Ok(out.write_all(bytes)?))
     }
 }

@@ -17,7 +17,9 @@ use crate::ui::{Bar, Symbol};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  fai checkout 9f01cc2e\n  fai checkout main\n  fai checkout HEAD~1 model.safetensors\n  \
-    fai checkout v1 --to /srv/model"
+    fai checkout v1 --to /srv/model\n\n\
+    A file that was evicted (fai add --evict) stays away in whatever commit is checked out, until it, or a folder that it\n\
+    lies in, is named. The root itself (fai checkout .) names nothing."
 )]
 pub struct Args {
     /// A branch, tag or commit; the current one by default

@@ -15,7 +15,9 @@ use crate::ui::{Bar, Symbol};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  fai restore model.safetensors\n  fai restore --staged model.safetensors\n  \
-    fai restore --source HEAD~2 models/"
+    fai restore --source HEAD~2 models/\n\n\
+    Files that were evicted come back when they, or a folder that they lie in, are named; the root (fai restore .) names\n\
+    nothing."
 )]
 pub struct Args {
     /// Files and folders

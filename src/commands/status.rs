@@ -59,6 +59,15 @@ fn print(context: &Context, status: &Status) -> Result<()> {
         &status.deleted,
         "deleted: ",
     )?;
+    if !status.evicted.is_empty() {
+        out.say(
+            Symbol::Item,
+            "Evicted, stored only (fai checkout PATH brings one back):",
+        )?;
+        for (path, entry) in &status.evicted {
+            out.say(Symbol::Item, format!("  {path} ({})", size(entry.size)))?;
+        }
+    }
     section(context, "Untracked files (fai add PATH):", &status.untracked, "")?;
     section(context, "Symbolic links (never tracked):", &status.symlinks, "")?;
     if !status.absent.is_empty() {
@@ -93,6 +102,10 @@ fn document(status: &Status) -> serde_json::Value {
             "id": staged.entry.file.to_string(), "size": staged.entry.size,
         })
     });
+    let evicted = status
+        .evicted
+        .iter()
+        .map(|(path, entry)| json!({ "path": path.as_str(), "id": entry.file.to_string(), "size": entry.size }));
     json!({
         "branch": status.head.branch(),
         "head": status.commit.map(|commit| commit.to_string()),
@@ -100,6 +113,7 @@ fn document(status: &Status) -> serde_json::Value {
         "modified": paths(&status.modified),
         "deleted": paths(&status.deleted),
         "absent": paths(&status.absent),
+        "evicted": evicted.collect::<Vec<_>>(),
         "untracked": paths(&status.untracked),
         "symlinks": paths(&status.symlinks),
         "conflicts": [],

@@ -216,6 +216,12 @@ fn advice(error: &Error) -> Option<&'static str> {
         Error::NothingToCommit => "stage changes with `fai add PATH` first; `fai status` shows what there is",
         Error::LocalChanges(_) => "commit or move them first, or use `--force` to lose them",
         Error::Unstable(_) => "wait until whatever writes it is done, then add it again",
+        Error::NotEvicted { .. } => {
+            "nothing is lost: `fai add --evict` tries it again; `fai fsck --full` checks what is stored"
+        }
+        Error::OnlyStaged(_) => {
+            "`fai commit` keeps them, `fai checkout PATH` brings one back, `fai rm --force` gives them up"
+        }
         Error::FalseFile(_) => "whoever made the commit lied about it, or their disk did: do not trust that copy",
         Error::Diverged { .. } => "`fai pull` shows what is only here and only there",
         Error::NoSuchBranch { .. } => "`fai push` makes it there, where you may push",
@@ -237,6 +243,11 @@ fn advice(error: &Error) -> Option<&'static str> {
         Error::Storage(StorageError::Damaged { .. } | StorageError::NotAPack { .. }) => {
             "`fai fsck --full` names the files that need these bytes; add them again from a good copy"
         }
+        Error::Storage(StorageError::Io {
+            operation: "open",
+            source,
+            ..
+        }) if source.kind() == io::ErrorKind::NotFound => "a pack is gone: `fai fsck` names the files that need it",
         Error::NoSpace { .. } | Error::Storage(StorageError::NoSpace { .. }) => {
             "free some space and run the command again: what was stored already is not stored twice"
         }

@@ -3,6 +3,8 @@
 use crate::support::{Sandbox, text};
 use fai_testkit::noise;
 use std::fs;
+use std::io::Read;
+use std::process::Stdio;
 
 #[test]
 fn every_way_to_name_a_file() {
@@ -79,4 +81,47 @@ fn damaged_bytes_are_never_served() {
         .is("damaged", &[])
         .hints("fai fsck --full");
     assert!(!sandbox.exists("a.bin"));
+}
+
+#[test]
+fn a_long_file_comes_whole_and_a_closed_pipe_is_no_failure() {
+    let content = noise(5, 30_000_000);
+    let sandbox = Sandbox::with(&[("long.bin", &content), ("empty", b"")]);
+    for threads in ["1", "2", "7"] {
+        let output = sandbox
+            .command(&["cat", "HEAD:long.bin"])
+            .env("FAI_THREADS", threads)
+            .output()
+            .unwrap();
+        assert!(output.status.success() && output.stdout == content, "{threads} threads");
+    }
+    assert_eq!(sandbox.bytes(&["cat", "HEAD:empty"]), b"");
+    let mut child = sandbox
+        .command(&["cat", "HEAD:long.bin"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut start = vec![0; 1000];
+    child.stdout.take().unwrap().read_exact(&mut start).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+    assert_eq!(start, content[..1000]);
+}
+
+#[test]
+fn a_pack_that_is_gone_is_named() {
+    let sandbox = Sandbox::with(&[("a.bin", &noise(6, 300_000))]);
+    let pack = |sandbox: &Sandbox| {
+        let packs = fs::read_dir(sandbox.path(".fai/objects")).unwrap();
+        packs
+            .map(|pack| pack.unwrap().path())
+            .max_by_key(|pack| pack.metadata().unwrap().len())
+    };
+    let largest = pack(&sandbox).unwrap();
+    fs::remove_file(&largest).unwrap();
+    let name = largest.file_name().unwrap().to_string_lossy().into_owned();
+    let problem = sandbox.fails(&["cat", "HEAD:a.bin"]);
+    assert!(problem.message.contains(&name[..16]), "{}", problem.message);
+    problem.hints("fai fsck");
 }

@@ -1,9 +1,11 @@
 //! SQLite: the index of records, what is known about files, refs, staging, the stat cache and the operation log.
 //!
 //! One statement is one method, grouped by table. Which statements make a workflow is not here. Everything but
-//! refs, staging and operations can be rebuilt from the packs.
+//! refs, staging, evicted paths and operations can be rebuilt from the packs.
 
 mod condemned;
+mod deltas;
+mod evicted;
 mod files;
 mod newest;
 mod operations;
@@ -31,11 +33,12 @@ pub use stat_cache::{CachedStat, FileStat};
 use crate::object::Hash;
 
 /// The schema, one script a version, applied in order.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
+    include_str!("migrations/0005.sql"),
 ];
 
 /// Marks the file as ours ("FAI\x01").

@@ -1,10 +1,10 @@
-//! What can still be read from a damaged database and is nowhere else: refs, staging, operations.
+//! What can still be read from a damaged database and is nowhere else: refs, staging, evicted paths, operations.
 
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, Row};
 
-use super::{Database, DatabaseError, Operation, Staged, hash_column, staging};
+use super::{Database, DatabaseError, Operation, Staged, evicted, hash_column, staging};
 use crate::object::{CommitId, Id, RepoPath};
 
 /// Rows saved from a damaged database.
@@ -14,6 +14,8 @@ pub struct Rescued {
     pub refs: Vec<(String, CommitId)>,
     /// What was staged.
     pub staging: Vec<(RepoPath, Staged)>,
+    /// Paths that were taken out of the worktree on purpose.
+    pub evicted: Vec<RepoPath>,
     /// The operation log, oldest first.
     pub operations: Vec<Operation>,
 }
@@ -37,6 +39,7 @@ impl Rescued {
                 "SELECT path, file, size, executable FROM staging",
                 staging::staged,
             ),
+            evicted: rows(&connection, "SELECT path FROM evicted", evicted::evicted),
             operations: rows(
                 &connection,
                 "SELECT time, offset, command, ref_name, before, after FROM operations ORDER BY id",
@@ -56,6 +59,9 @@ impl Rescued {
             }
             for (path, staged) in &self.staging {
                 writer.stage(path, staged)?;
+            }
+            for path in &self.evicted {
+                writer.evict(path)?;
             }
             self.operations
                 .iter()

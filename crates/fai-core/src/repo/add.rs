@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::bases::Bases;
 use super::describe::describe_layout;
 use super::durable::lock;
+use super::evict::{Candidate, groups};
 use super::progress::{Event, Progress};
 use super::snapshot::{Entry, Snapshot};
 use super::walk::{Found, Passed};
@@ -35,6 +36,8 @@ pub struct AddOptions {
     pub force: bool,
     /// Files that the new ones were made from. They need not be like them.
     pub bases: Vec<FileId>,
+    /// Takes the files out of the worktree once they are durable, verified and staged.
+    pub evict: bool,
 }
 
 /// What an add did.
@@ -44,9 +47,11 @@ pub struct AddReport {
     pub files: Vec<AddedFile>,
     /// Tracked files that are gone from the worktree and now staged as removed.
     pub removed: Vec<RepoPath>,
+    /// Tracked files that are not in the worktree on purpose, and stay as they are.
+    pub absent: Vec<RepoPath>,
     /// Symbolic links that were skipped.
     pub symlinks: Vec<RepoPath>,
-    /// Files and folders that could not be added, and why. Everything else was.
+    /// Files and folders that could not be added, or not be evicted, and why. Everything else was.
     pub refused: Vec<Error>,
 }
 
@@ -67,26 +72,30 @@ pub struct AddedFile {
     pub stored_bytes: u64,
     /// True when the next commit changes this path.
     pub staged: bool,
+    /// True when the file is no longer in the worktree.
+    pub evicted: bool,
 }
 
 impl Repository {
     /// Adds the files at and below `paths`; a tracked file that is gone is staged as removed. The repository's root
-    /// stands for everything. Stored files are durable when this returns, and all of them are staged at once.
+    /// stands for everything. Stored files are durable when this returns, and all of them are staged at once; when they
+    /// are to be evicted, in groups, each of which is gone from the worktree before the next one is read.
     ///
     /// # Errors
     /// When a path matches nothing or is ignored, a file cannot be read or will not hold still, or storing fails; nothing
-    /// is staged then. A file that was not named itself but met in a folder stops nothing: it is reported in
-    /// [`AddReport::refused`], and what is tracked or staged of it stays.
+    /// is staged then, but for groups that were evicted. A file that was not named itself but met in a folder stops
+    /// nothing: it is reported in [`AddReport::refused`], and what is tracked or staged of it stays.
     pub fn add(&self, paths: &[RepoPath], options: AddOptions, progress: &dyn Progress) -> Result<AddReport, Error> {
         self.need_worktree("add")?;
         let _pin = self.pin()?;
-        let _shared = lock(&self.directory.join("lock"), true)?;
+        // Evicting changes the worktree, so nobody else may.
+        let _lock = lock(&self.directory.join("lock"), !options.evict)?;
         let recorded = self.file_system_clock()?;
         let mut walk = self.walk(paths, options.force)?;
         let (expected, _) = self.expected(paths)?;
         let (hidden, mut removed) = self.unmet(paths, &expected, &walk.files);
         // What is not here on purpose is no removal.
-        self.take_absent(&mut removed)?;
+        let absent = self.absences()?.take(&mut removed);
         walk.files.extend(hidden);
         let Passed {
             symlinks,
@@ -95,6 +104,7 @@ impl Repository {
         } = walk.passed;
         let mut report = AddReport {
             removed,
+            absent,
             symlinks,
             refused,
             ..AddReport::default()
@@ -107,26 +117,71 @@ impl Repository {
             .files
             .into_iter()
             .partition(|found| proven(found, &cache, self, partial));
-        let bytes = to_read.iter().map(|found| found.stat.size).sum();
-        progress.on(Event::Total {
-            files: to_read.len() as u64,
-            bytes,
-        });
-        let declared = options.bases.into_iter().chain(self.base_model()).collect();
-        let mut bases = Bases::new(self, &expected, declared);
-        let stored = self.store_files(&to_read, recorded, progress, &mut report.refused, paths, &mut bases)?;
-        let known = unchanged.into_iter().filter_map(|found| {
-            let file = cache.get(found.path.as_str())?.file;
-            Some(Stored {
-                found,
-                summary: None,
-                file,
-                known: None,
+        let known: Vec<Stored> = unchanged
+            .into_iter()
+            .filter_map(|found| {
+                let file = cache.get(found.path.as_str())?.file;
+                Some(Stored {
+                    found,
+                    summary: None,
+                    file,
+                    known: None,
+                })
             })
-        });
-        let all: Vec<Stored> = stored.into_iter().chain(known).collect();
-        self.stage_all(all, recorded, paths, &mut report)?;
+            .collect();
+        let of = |files: &mut dyn Iterator<Item = &Found>| -> u64 { files.map(|found| found.stat.size).sum() };
+        let (read, proven) = (
+            of(&mut to_read.iter()),
+            of(&mut known.iter().map(|stored| &stored.found)),
+        );
+        let (files, bytes) = match options.evict {
+            // What is evicted is read back from the packs before.
+            true => (to_read.len() + known.len(), 2 * read + proven),
+            false => (to_read.len(), read),
+        };
+        let files = files as u64;
+        progress.on(Event::Total { files, bytes });
+        let declared: Vec<FileId> = options.bases.into_iter().chain(self.base_model()).collect();
+        if !options.evict {
+            let mut bases = Bases::new(self, &expected, declared);
+            let mut all = self.store_files(&to_read, recorded, progress, &mut report.refused, paths, &mut bases)?;
+            all.extend(known);
+            self.stage_all(all, recorded, paths, &mut report)?;
+            return Ok(report);
+        }
+        // What needs no room goes first, and leaves some to the others.
+        known.iter().for_each(|_| progress.on(Event::FileDone));
+        self.stage_and_evict(known, recorded, paths, &mut report, progress)?;
+        for group in groups(to_read) {
+            let mut bases = Bases::new(self, &expected, declared.clone());
+            let stored = self.store_files(&group, recorded, progress, &mut report.refused, paths, &mut bases)?;
+            self.stage_and_evict(stored, recorded, paths, &mut report, progress)?;
+        }
         Ok(report)
+    }
+
+    /// Stages a group and takes its files out of the worktree.
+    fn stage_and_evict(
+        &self,
+        group: Vec<Stored>,
+        recorded: i64,
+        paths: &[RepoPath],
+        report: &mut AddReport,
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
+        let candidate = |Stored { found, file, .. }: &Stored| Candidate {
+            path: found.path.clone(),
+            file: *file,
+            stat: found.stat,
+        };
+        let candidates: Vec<Candidate> = group.iter().map(candidate).collect();
+        self.stage_all(group, recorded, paths, report)?;
+        let (gone, refused) = self.evict(candidates, progress)?;
+        let gone: BTreeSet<RepoPath> = gone.into_iter().collect();
+        let evicted = report.files.iter_mut().filter(|file| gone.contains(&file.path));
+        evicted.for_each(|file| file.evicted = true);
+        report.refused.extend(refused);
+        Ok(())
     }
 
     /// Tracked files within `scopes` that the walk did not meet: those that are there (an ignore rule hides them) and
@@ -156,6 +211,7 @@ impl Repository {
                 .iter()
                 .map(|found| &found.path)
                 .chain(&report.removed)
+                .chain(&report.absent)
                 .chain(&report.symlinks);
             if met.into_iter().any(|met| met.is_within(path)) {
                 continue;
@@ -303,7 +359,7 @@ impl Repository {
         report: &mut AddReport,
     ) -> Result<(), Error> {
         let head = self.snapshot_within(self.head_commit()?, paths)?;
-        let removed = report.removed.clone();
+        let (removed, evicted) = (&report.removed, self.database().evicted()?);
         let added = self.database().transaction(|writer| -> Result<Vec<AddedFile>, Error> {
             let mut added = Vec::new();
             for Stored {
@@ -323,6 +379,10 @@ impl Repository {
                     writer.stage(&found.path, &Staged::from(entry))?;
                 } else {
                     writer.unstage(&found.path)?;
+                }
+                if evicted.contains(&found.path) {
+                    // It is there again.
+                    writer.end_eviction(&found.path)?;
                 }
                 if let (Some(summary), Some(known)) = (&summary, &known) {
                     writer.insert_file(
@@ -350,9 +410,10 @@ impl Repository {
                     new_chunks,
                     stored_bytes,
                     staged,
+                    evicted: false,
                 });
             }
-            for path in &removed {
+            for path in removed {
                 match head.contains_key(path) {
                     true => writer.stage(path, &Staged::Removed)?,
                     false => writer.unstage(path)?,
@@ -361,7 +422,7 @@ impl Repository {
             }
             Ok(added)
         })?;
-        report.files = added;
+        report.files.extend(added);
         report.files.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::durable::lock;
+use super::evict::ASIDE;
 use super::materialize::{Target, remove_file};
 use super::progress::Progress;
 use super::snapshot::{Entry, Snapshot, overlay};
@@ -40,7 +41,8 @@ pub struct CheckoutReport {
 
 impl Repository {
     /// Makes the worktree a commit: files that differ between `HEAD` and it are written, removed or left when they are
-    /// right already; local changes to other files stay. Tracked files that are missing come back.
+    /// right already; local changes to other files stay. Tracked files that are missing come back, but not those that were
+    /// evicted: they stay away in every commit.
     ///
     /// # Errors
     /// [`Error::LocalChanges`] when uncommitted work would be lost and `force` is not given; nothing is changed then.
@@ -89,9 +91,11 @@ impl Repository {
         force: bool,
         progress: &dyn Progress,
     ) -> Result<CheckoutReport, Error> {
-        let target = self.kept(self.snapshot(Some(to))?, &[])?;
-        let committed = self.kept(self.snapshot(from)?, &[])?;
+        let (after, before) = (self.snapshot(Some(to))?, self.snapshot(from)?);
         let staging = self.database().staging()?;
+        let only_staged = self.evicted_and_staged(&staging, &before, &after, force)?;
+        let target = self.kept(after, &[])?;
+        let committed = self.kept(before, &[])?;
         let mut expected = committed.clone();
         overlay(&mut expected, &staging);
 
@@ -119,7 +123,7 @@ impl Repository {
 
         let bytes = targets.iter().map(|target| target.entry.size).sum();
         let placed = self.write_worktree(root, &targets, &gone, progress)?;
-        let keep_staged = |path: &RepoPath| !force && !changed.contains(path);
+        let keep_staged = |path: &RepoPath| only_staged.contains(path) || !force && !changed.contains(path);
         self.remember(&placed, &target, &gone, &staging, keep_staged)?;
         Ok(CheckoutReport {
             commit: to,
@@ -128,6 +132,32 @@ impl Repository {
             removed: gone.len() as u64,
             bytes,
         })
+    }
+
+    /// Evicted paths whose staged content is in neither commit, so that it would be lost if it were unstaged: it stays
+    /// staged, whatever `force` says. Without `force` no checkout changes what is committed below them.
+    fn evicted_and_staged(
+        &self,
+        staging: &BTreeMap<RepoPath, Staged>,
+        before: &Snapshot,
+        after: &Snapshot,
+        force: bool,
+    ) -> Result<BTreeSet<RepoPath>, Error> {
+        let unsaved = staging.iter().filter(|(path, staged)| {
+            let committed = after.get(*path).copied().map(Staged::from);
+            matches!(staged, Staged::File { .. }) && committed != Some(**staged)
+        });
+        let evicted = self.evicted_and_gone(unsaved.map(|(path, _)| path))?;
+        let lost: Vec<RepoPath> = evicted
+            .iter()
+            .filter(|path| !force && before.get(*path) != after.get(*path))
+            .cloned()
+            .collect();
+        if lost.is_empty() {
+            Ok(evicted.into_iter().collect())
+        } else {
+            Err(Error::LocalChanges(lost))
+        }
     }
 
     /// Writes the files of a commit at and below `path` into the folder `destination`, which is created when needed
@@ -321,8 +351,12 @@ impl Repository {
         staging: &BTreeMap<RepoPath, Staged>,
         keep_staged: impl Fn(&RepoPath) -> bool,
     ) -> Result<(), Error> {
-        let recorded = self.file_system_clock()?;
+        let (recorded, evicted) = (self.file_system_clock()?, self.database().evicted()?);
         self.database().transaction(|writer| {
+            let touched = placed.iter().map(|(path, _)| path).chain(gone);
+            touched
+                .filter(|path| evicted.contains(*path))
+                .try_for_each(|path| writer.end_eviction(path))?;
             for (path, stat) in placed {
                 if let Some(Entry { file, .. }) = files.get(path).copied() {
                     writer.remember_stat(
@@ -352,7 +386,9 @@ fn discard_leftovers(temporary: &Path) -> Result<(), Error> {
     let listing = std::fs::read_dir(temporary).map_err(Error::io("list", temporary))?;
     for entry in listing {
         let path = entry.map_err(Error::io("list", temporary))?.path();
-        if path.file_name().is_some_and(|name| name != "clock") {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // What an eviction took aside is removed by the next one, which looks at it before.
+        if name != "clock" && !name.starts_with(ASIDE) {
             std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         }
     }

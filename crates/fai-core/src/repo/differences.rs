@@ -87,7 +87,7 @@ impl Repository {
         self.need_worktree("diff")?;
         let tracked = self.stored_files(Version::Index, scopes)?;
         let (found, mut missing) = self.look_at(&tracked.keys().collect::<Vec<_>>());
-        let absent = self.take_absent(&mut missing)?;
+        let absent = self.absences()?.take(&mut missing);
         let on_disk = found.iter().map(|found| {
             let (size, executable) = (found.stat.size, found.executable);
             let side = Side {

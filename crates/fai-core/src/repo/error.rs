@@ -76,6 +76,17 @@ pub enum Error {
     /// A file did not hold still.
     #[error("{0} changes while it is read: nothing was recorded for it")]
     Unstable(RepoPath),
+    /// A file that was to be evicted and stays.
+    #[error("{path} is stored and staged, but stays here: {reason}")]
+    NotEvicted {
+        /// The file.
+        path: RepoPath,
+        /// Why.
+        reason: String,
+    },
+    /// Evicted files whose staged content is in no commit would be unstaged.
+    #[error("evicted, and in no commit yet: {}", list(.0))]
+    OnlyStaged(Vec<RepoPath>),
     /// The ref moved between reading and writing.
     #[error("{0} was moved by another process meanwhile")]
     RefMoved(String),
@@ -260,6 +271,8 @@ impl Error {
             Error::NothingToCommit => "nothing_to_commit",
             Error::LocalChanges(_) => "local_changes",
             Error::Unstable(_) => "unstable_file",
+            Error::NotEvicted { .. } => "not_evicted",
+            Error::OnlyStaged(_) => "only_staged",
             Error::FalseFile(_) => "false_data",
             Error::Diverged { .. } => "diverged",
             Error::NoSuchBranch { .. } => "not_found",

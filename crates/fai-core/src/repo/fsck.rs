@@ -16,6 +16,7 @@ mod verify;
 use std::collections::BTreeMap;
 
 use findings::Findings;
+pub(super) use findings::explain;
 
 use super::durable::lock;
 use super::progress::Progress;

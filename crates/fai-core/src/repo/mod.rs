@@ -3,6 +3,7 @@
 //! [`Repository`] is where to start. Nothing here prints, prompts or reads the environment or the clock: callers
 //! pass in what time it is and who they are.
 
+mod absence;
 mod add;
 mod alone;
 mod arriving;
@@ -18,6 +19,7 @@ mod diff;
 mod differences;
 mod durable;
 mod error;
+mod evict;
 mod expected;
 mod fsck;
 mod harvest;
@@ -43,6 +45,7 @@ mod snapshot;
 mod stats;
 mod status;
 mod store;
+mod stream;
 mod tensor_diff;
 mod walk;
 mod worktree;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use super::absence::Absences;
 use super::durable::lock;
 use super::materialize::remove_file;
 use super::snapshot::Snapshot;
@@ -24,7 +25,7 @@ impl Repository {
     ///
     /// # Errors
     /// When a path is not tracked, is a folder and `recursive` is not given, or holds changes that are in no commit
-    /// and `force` is not given.
+    /// and `force` is not given; the same for what is evicted and in no commit, as nothing of it stays.
     pub fn remove(
         &self,
         paths: &[RepoPath],
@@ -67,6 +68,13 @@ impl Repository {
             }
         }
         let head = self.snapshot_within(self.head_commit()?, paths)?;
+        if !force && cached {
+            let staged = chosen.iter().filter(|(path, entry)| head.get(*path) != Some(entry));
+            let lost = self.evicted_and_gone(staged.map(|(path, _)| path))?;
+            if !lost.is_empty() {
+                return Err(Error::OnlyStaged(lost));
+            }
+        }
         self.database().transaction(|writer| {
             for path in chosen.keys() {
                 match head.contains_key(path) {
@@ -74,6 +82,7 @@ impl Repository {
                     false => writer.unstage(path)?,
                 }
                 writer.forget_stat(path)?;
+                writer.end_eviction(path)?;
             }
             Ok::<(), Error>(())
         })?;
@@ -84,7 +93,8 @@ impl Repository {
     }
 
     /// Renames a tracked file, or a folder with tracked files, in the worktree and in what is staged. When `to` is a
-    /// folder, `from` moves into it. Nothing is ever overwritten unless `force`.
+    /// folder, `from` moves into it. Nothing is ever overwritten unless `force`. What is not in the worktree on purpose
+    /// is not there at its new place either.
     ///
     /// # Errors
     /// When `from` is not tracked or not there, or something is at the new place.
@@ -109,23 +119,35 @@ impl Repository {
             .filter(|path| path.is_within(from))
             .map(|path| (path.clone(), moved(path, from, &to)))
             .collect();
-        let source = from.below(&root);
-        if pairs.is_empty() || source.symlink_metadata().is_err() {
+        let (source, absences) = (from.below(&root), self.absences()?);
+        let stands = source.symlink_metadata().is_ok();
+        if pairs.is_empty() || !stands && !pairs.iter().all(|(path, _)| absences.allow(path)) {
             return Err(Error::NoSuchPath(from.as_str().into()));
         }
         let target = to.below(&root);
-        if target.symlink_metadata().is_ok() && !force {
+        if !force && (target.symlink_metadata().is_ok() || self.is_absent(&to, &absences)?) {
             return Err(Error::LocalChanges(vec![to]));
         }
-        if let Some(folder) = target.parent() {
-            fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        }
         let known = self.proven(&root, &pairs)?;
-        fs::rename(&source, &target).map_err(Error::io("rename", &source))?;
+        if stands {
+            if let Some(folder) = target.parent() {
+                fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+            }
+            fs::rename(&source, &target).map_err(Error::io("rename", &source))?;
+        }
         let known = self.still_proven(&root, &pairs, &known)?;
         let head = self.snapshot_within(self.head_commit()?, &[from.clone(), to])?;
-        self.stage_renames(&pairs, &expected, &head, &known)?;
+        self.stage_renames(&pairs, &expected, &head, &known, &absences)?;
         Ok(MoveReport { moved: pairs })
+    }
+
+    /// True when something at or below `path` is tracked and not there on purpose.
+    fn is_absent(&self, path: &RepoPath, absences: &Absences) -> Result<bool, Error> {
+        if absences.is_empty() {
+            return Ok(false);
+        }
+        let (tracked, _) = self.expected(std::slice::from_ref(path))?;
+        Ok(tracked.keys().any(|path| absences.allow(path)))
     }
 
     /// What the stat cache proves of files that are about to be renamed.
@@ -168,6 +190,7 @@ impl Repository {
         expected: &Snapshot,
         head: &Snapshot,
         known: &[Option<CachedStat>],
+        absences: &Absences,
     ) -> Result<(), Error> {
         self.database().transaction(|writer| {
             for ((from, to), known) in pairs.iter().zip(known) {
@@ -180,6 +203,11 @@ impl Repository {
                     true => writer.unstage(to)?,
                     false => writer.stage(to, &Staged::from(*entry))?,
                 }
+                match absences.is_evicted(from) {
+                    true => writer.evict(to)?,
+                    false => writer.end_eviction(to)?,
+                }
+                writer.end_eviction(from)?;
                 writer.forget_stat(from)?;
                 match known {
                     Some(known) => writer.remember_stat(to, known)?,

@@ -2,7 +2,7 @@
 //! alone. Which those are stands in its settings; what was fetched besides stays.
 //!
 //! Nothing here fetches anything. What is not here on purpose is told apart from what is lost by the selection: a file
-//! that it selects must be here.
+//! that it selects must be here. What that means for the worktree is in `absence`.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use super::content::FileReader;
 use super::reach::place;
-use super::snapshot::{Entry, Snapshot, in_scope};
+use super::snapshot::Entry;
 use super::worktree::Looker;
 use super::{Config, Error, Quarantine, Repository, Store};
 use crate::object::{CommitId, EntryKind, Extent, FileId, Hash, Id, Kind, MAX_PATH_LEN, PathError, RepoPath, Tree};
@@ -189,7 +189,7 @@ impl Repository {
     /// # Errors
     /// When objects are missing or damaged.
     pub fn absent_paths(&self) -> Result<Vec<RepoPath>, Error> {
-        if self.worktree.is_none() || self.selection()?.is_none() {
+        if self.worktree.is_none() || self.absences()?.is_empty() {
             return Ok(Vec::new());
         }
         let all = self.snapshot(self.head_commit()?)?;
@@ -246,37 +246,6 @@ impl Repository {
         }
         files.sort_unstable();
         Ok(files)
-    }
-
-    /// `files` without those that are not in the worktree on purpose: neither selected, nor there, nor named by one of
-    /// `scopes`. The root names nothing.
-    pub(super) fn kept(&self, mut files: Snapshot, scopes: &[RepoPath]) -> Result<Snapshot, Error> {
-        let Some(selection) = self.selection()? else {
-            return Ok(files);
-        };
-        let naming: Vec<RepoPath> = scopes.iter().filter(|scope| !scope.is_root()).cloned().collect();
-        let mut looker = self.worktree.as_deref().map(Looker::new);
-        files.retain(|path, _| {
-            let mut stands = || {
-                looker
-                    .as_mut()
-                    .is_some_and(|looker| looker.look(path).is_ok_and(|found| found.is_file()))
-            };
-            selection.selects(path) || (!naming.is_empty() && in_scope(path, &naming)) || stands()
-        });
-        Ok(files)
-    }
-
-    /// Takes those out of `paths`, which are not in the worktree, that are not there on purpose, and returns them.
-    pub(super) fn take_absent(&self, paths: &mut Vec<RepoPath>) -> Result<Vec<RepoPath>, Error> {
-        let Some(selection) = self.selection()? else {
-            return Ok(Vec::new());
-        };
-        let (missing, absent) = std::mem::take(paths)
-            .into_iter()
-            .partition(|path| selection.selects(path));
-        *paths = missing;
-        Ok(absent)
     }
 
     /// Visits the files of a commit that were not met before at the same path.

@@ -29,7 +29,8 @@ impl Repository {
     ///
     /// # Errors
     /// When a path matches nothing in the source or among tracked files; [`Error::LocalChanges`] when files would be
-    /// overwritten that are in no commit and not staged, and `force` is not given.
+    /// overwritten that are in no commit and not staged, and `force` is not given; [`Error::OnlyStaged`] when staging
+    /// alone is restored and is the only place of an evicted file.
     pub fn restore(
         &self,
         paths: &[RepoPath],
@@ -50,6 +51,17 @@ impl Repository {
             let known = source.keys().chain(expected.keys()).any(|path| path.is_within(scope));
             if !known {
                 return Err(Error::NoSuchPath(scope.as_str().into()));
+            }
+        }
+        if options.staged && !options.worktree {
+            let unstaged = |(path, staged): &(&RepoPath, &Staged)| {
+                matches!(staged, Staged::File { .. })
+                    && paths.iter().any(|scope| path.is_within(scope))
+                    && source.get(*path).copied().map(Staged::from) != Some(**staged)
+            };
+            let lost = self.evicted_and_gone(staging.iter().filter(unstaged).map(|(path, _)| path))?;
+            if !lost.is_empty() {
+                return Err(Error::OnlyStaged(lost));
             }
         }
         let surplus = |wanted: &Snapshot, expected: &Snapshot| -> Vec<RepoPath> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::reach::{NeededBy, Visit};
 use super::snapshot::Entry;
 use super::{Error, Repository};
+use crate::codec::Codec;
 use crate::object::{Commit, CommitId, Hash, Kind};
 use crate::storage::{list_packs, pack_path};
 
@@ -32,7 +33,14 @@ pub struct Stats {
     pub saved_identical: u64,
     /// What packs hold besides the chunks' payloads: objects, record headers, indexes.
     pub overhead_bytes: u64,
+    /// By how much more than `logical_bytes` is stored, raw: chunks that nothing leads to any more.
+    pub unreferenced_bytes: u64,
+    /// Deltas by the number of deltas that it takes to decode them; the first entry counts those of one.
+    pub delta_depths: Vec<u64>,
 }
+
+/// Encodings that make chunks shorter, in the order in which people are told of them.
+const SHORTENING: [Codec; 4] = [Codec::Delta, Codec::Planes, Codec::Zstd, Codec::Constant];
 
 /// Chunks of one encoding. Sizes are in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -60,6 +68,26 @@ impl Stats {
             return 0.0;
         }
         1.0 - self.stored_bytes as f64 / self.logical_bytes as f64
+    }
+
+    /// What is saved, in bytes, by each cause: equal chunks stored once (`identical`), and the encodings by their names.
+    /// `logical_bytes + unreferenced_bytes`, less all of these, plus `overhead_bytes`, is `stored_bytes`.
+    pub fn savings_by_cause(&self) -> Vec<(&'static str, u64)> {
+        let encoded = SHORTENING.map(|codec| {
+            let name = codec.name();
+            (name, self.by_encoding.get(name).map_or(0, EncodingStats::saved))
+        });
+        std::iter::once(("identical", self.saved_identical))
+            .chain(encoded)
+            .collect()
+    }
+
+    /// `bytes` as a part of `logical_bytes`; 0 when those are none.
+    pub fn share(&self, bytes: u64) -> f64 {
+        match self.logical_bytes {
+            0 => 0.0,
+            logical => bytes as f64 / logical as f64,
+        }
     }
 }
 
@@ -91,6 +119,8 @@ impl Repository {
         }
         stats.packs = names.len() as u64;
         stats.saved_identical = stats.logical_bytes.saturating_sub(stats.unique_bytes);
+        stats.unreferenced_bytes = stats.unique_bytes.saturating_sub(stats.logical_bytes);
+        stats.delta_depths = self.store().index().delta_depths()?;
         let payloads = stats.by_encoding.values().map(|encoding| encoding.stored_bytes).sum();
         stats.overhead_bytes = stats.stored_bytes.saturating_sub(payloads);
         Ok(stats)

@@ -27,6 +27,8 @@ pub struct Status {
     pub deleted: Vec<RepoPath>,
     /// Tracked files that are not here on purpose: this repository holds only a part.
     pub absent: Vec<RepoPath>,
+    /// Tracked files that were taken out of the worktree on purpose, and what they are.
+    pub evicted: Vec<(RepoPath, Entry)>,
     /// Files that are neither tracked nor ignored.
     pub untracked: Vec<RepoPath>,
     /// Symbolic links, which are never tracked.
@@ -86,7 +88,14 @@ impl Repository {
                 Verdict::Unsure => all.unsure.push((found, entry)),
             }
         }
-        let absent = self.take_absent(&mut deleted)?;
+        let absences = self.absences()?;
+        let absent = absences.take(&mut deleted);
+        let (evicted, absent): (Vec<_>, Vec<_>) = absent.into_iter().partition(|path| absences.is_evicted(path));
+        let entry = |path: RepoPath| {
+            let position = all.unmet.binary_search_by(|(unmet, _)| unmet.cmp(&path)).ok()?;
+            Some((path, all.unmet.get(position)?.1))
+        };
+        let evicted = evicted.into_iter().filter_map(entry).collect();
         let unsure: Vec<_> = all.unsure.iter().map(|(found, entry)| (found, *entry)).collect();
         all.modified.extend(self.unlike(&unsure, progress)?);
         all.staged.sort_unstable_by(|one, other| one.path.cmp(&other.path));
@@ -99,6 +108,7 @@ impl Repository {
             modified: all.modified,
             deleted,
             absent,
+            evicted,
             untracked: all.untracked,
             symlinks: passed.symlinks,
             refused: passed.refused,

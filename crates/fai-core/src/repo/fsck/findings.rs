@@ -126,7 +126,7 @@ pub(super) fn record_name(kind: Kind, hash: &Hash) -> String {
 }
 
 /// An error with its causes.
-pub(super) fn explain(error: &dyn std::error::Error) -> String {
+pub(in crate::repo) fn explain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

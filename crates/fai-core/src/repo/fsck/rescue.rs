@@ -13,8 +13,8 @@ use crate::repo::{DIRECTORY, Error, Repository, is_repository};
 
 impl Repository {
     /// As [`Repository::fsck`] with `rebuild`, for the repository that `start` lies in, whose database may be damaged
-    /// or gone. A damaged one is set aside as `db.sqlite.damaged`; refs, staging and operations that can still be read
-    /// from it are kept. `threads` verify packs; `None` stands for one a core.
+    /// or gone. A damaged one is set aside as `db.sqlite.damaged`; refs, staging, evicted paths and operations that can
+    /// still be read from it are kept. `threads` verify packs; `None` stands for one a core.
     ///
     /// # Errors
     /// [`Error::NotARepository`]; a database that a newer version wrote, or that is not damaged and yet cannot be
@@ -69,6 +69,7 @@ fn damage(path: &Path) -> Result<Option<String>, Error> {
         database.record_totals()?;
         database.refs()?;
         database.staging()?;
+        database.evicted()?;
         database.operations(1)?;
         Ok(problems)
     };
