@@ -52,7 +52,7 @@ fn deltas(fixture: &Fixture) -> (i64, i64) {
 
 /// In so many of a hundred places all versions but the first have the same weights: enough for each to be a little closer
 /// to the one before than to the first, so that chains arise, and not so much that a shorter chain would cost a lot.
-const ALIKE: usize = 45;
+const ALIKE: usize = 40;
 
 /// A model of bf16 weights, of which version `version` differs a little from version 0.
 fn model(version: u64) -> Vec<u8> {
