@@ -7,6 +7,7 @@ mod condemned;
 mod deltas;
 mod evicted;
 mod files;
+mod graph;
 mod newest;
 mod operations;
 mod records;
@@ -24,6 +25,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 pub use condemned::{IndexedRecord, PackUsage};
 pub use files::{FileRecord, TensorRecord};
+pub use graph::GraphRow;
 pub use operations::Operation;
 pub use records::{PackRow, RecordTotals};
 pub use rescue::Rescued;
@@ -33,12 +35,13 @@ pub use stat_cache::{CachedStat, FileStat};
 use crate::object::Hash;
 
 /// The schema, one script a version, applied in order.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
+    include_str!("migrations/0006.sql"),
 ];
 
 /// Marks the file as ours ("FAI\x01").

@@ -21,6 +21,13 @@ const MAX_LEN: u64 = 65 << 20;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Cuts(HashSet<CommitId>);
 
+impl Cuts {
+    /// True when all history is here.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl Store {
     /// Where history is cut, here and beneath.
     pub(super) fn cuts(&self) -> Result<Cuts, Error> {
@@ -54,7 +61,7 @@ impl Repository {
     /// # Errors
     /// When it cannot be told.
     pub fn is_shallow(&self) -> Result<bool, Error> {
-        Ok(!self.store.cuts()?.0.is_empty())
+        Ok(!self.store.cuts()?.is_empty())
     }
 
     /// Remembers that `to` replaces `from`, behind which history may be cut.
