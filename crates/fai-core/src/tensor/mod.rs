@@ -4,6 +4,7 @@
 //! never executes anything. Whatever a parser refuses is stored all the same, as plain bytes. How bytes are
 //! cut and encoded is not here.
 
+mod combine;
 mod dtype;
 mod element;
 mod gguf;
@@ -26,6 +27,7 @@ mod zip;
 #[cfg(test)]
 mod zip_writer;
 
+pub use combine::{Prepared, Recipe, Survey, UnknownRecipe, Versions, can_combine};
 pub use dtype::{Block, DType, Plain, element_count};
 pub use element::{Element, Region};
 pub use read::{Cursor, FileSource, ReadAt, Stretch};
