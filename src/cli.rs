@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    access, add, cat, checkout, chunks, clone, commit, completions, config, demo, diff, fetch, fsck, gc, id, info,
-    init, log, ls, mv, peers, pull, push, remote, repack, restore, rm, serve, show, stats, status, version,
+    access, add, cat, checkout, cherry_pick, chunks, clone, commit, completions, config, demo, diff, fetch, fsck, gc,
+    id, info, init, log, ls, merge, mv, peers, pull, push, remote, repack, resolve, restore, revert, rm, serve, show,
+    stats, status, version,
 };
 
 /// Version control for AI models and their data, between peers, with no server that must exist.
@@ -51,6 +52,10 @@ pub enum Command {
     Cat(cat::Args),
     Checkout(checkout::Args),
     Restore(restore::Args),
+    Merge(merge::Args),
+    Resolve(resolve::Args),
+    CherryPick(cherry_pick::Args),
+    Revert(revert::Args),
     Rm(rm::Args),
     Mv(mv::Args),
     Info(info::Args),

@@ -4,6 +4,7 @@ pub mod access;
 pub mod add;
 pub mod cat;
 pub mod checkout;
+pub mod cherry_pick;
 pub mod chunks;
 pub mod clone;
 pub mod commit;
@@ -19,13 +20,16 @@ pub mod info;
 pub mod init;
 pub mod log;
 pub mod ls;
+pub mod merge;
 pub mod mv;
 pub mod peers;
 pub mod pull;
 pub mod push;
 pub mod remote;
 pub mod repack;
+pub mod resolve;
 pub mod restore;
+pub mod revert;
 pub mod rm;
 pub mod serve;
 pub mod show;
@@ -54,6 +58,10 @@ pub fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Cat(args) => args.run(context),
         Command::Checkout(args) => args.run(context),
         Command::Restore(args) => args.run(context),
+        Command::Merge(args) => args.run(context),
+        Command::Resolve(args) => args.run(context),
+        Command::CherryPick(args) => args.run(context),
+        Command::Revert(args) => args.run(context),
         Command::Rm(args) => args.run(context),
         Command::Mv(args) => args.run(context),
         Command::Info(args) => args.run(context),

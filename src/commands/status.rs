@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 use fai_core::object::RepoPath;
-use fai_core::repo::Status;
+use fai_core::repo::{Status, Undecided, Underway};
 use serde_json::json;
 
+use super::merge;
 use crate::context::Context;
 use crate::ui::format::size;
 use crate::ui::{Bar, Symbol};
@@ -35,6 +36,9 @@ fn print(context: &Context, status: &Status) -> Result<()> {
             let id = commit.map(|commit| commit.short()).unwrap_or_default();
             out.say(Symbol::Item, format!("HEAD is detached at {id}"))?;
         }
+    }
+    if let Some(underway) = &status.underway {
+        print_underway(context, underway)?;
     }
     if !status.staged.is_empty() {
         out.say(Symbol::Item, "Changes to be committed:")?;
@@ -77,11 +81,38 @@ fn print(context: &Context, status: &Status) -> Result<()> {
             format!("{count} files are not here (fai checkout PATH brings them)"),
         )?;
     }
-    let clean = status.modified.is_empty() && status.deleted.is_empty();
+    let clean = status.underway.is_none() && status.modified.is_empty() && status.deleted.is_empty();
     if clean && status.staged.is_empty() && status.untracked.is_empty() {
         out.say(Symbol::Done, "Nothing to commit, worktree clean")?;
     }
     Ok(())
+}
+
+fn conflicts(status: &Status) -> impl Iterator<Item = &Undecided> {
+    status.underway.iter().flat_map(|underway| &underway.conflicts)
+}
+
+fn print_underway(context: &Context, underway: &Underway) -> Result<()> {
+    let (out, kind) = (&context.out, &underway.kind);
+    let what = format!("A {kind} of {} is under way", underway.other.short());
+    if !underway.placed {
+        let text = format!("{what}, and was interrupted (fai {kind} --continue, or fai {kind} --abort)");
+        return Ok(out.say(Symbol::Item, text)?);
+    }
+    if underway.conflicts.is_empty() {
+        return Ok(out.say(
+            Symbol::Item,
+            format!("{what}, and everything is decided (fai {kind} --continue)"),
+        )?);
+    }
+    out.say(
+        Symbol::Item,
+        format!("{what} (fai resolve PATH, or fai {kind} --abort); to decide:"),
+    )?;
+    underway
+        .conflicts
+        .iter()
+        .try_for_each(|conflict| merge::describe(context, conflict))
 }
 
 fn section(context: &Context, title: &str, paths: &[RepoPath], what: &str) -> Result<()> {
@@ -116,6 +147,9 @@ fn document(status: &Status) -> serde_json::Value {
         "evicted": evicted.collect::<Vec<_>>(),
         "untracked": paths(&status.untracked),
         "symlinks": paths(&status.symlinks),
-        "conflicts": [],
+        "underway": status.underway.as_ref().map(|underway| {
+            json!({ "kind": underway.kind, "other": underway.other.to_string(), "placed": underway.placed })
+        }),
+        "conflicts": conflicts(status).map(merge::document).collect::<Vec<_>>(),
     })
 }

@@ -214,6 +214,16 @@ fn advice(error: &Error) -> Option<&'static str> {
         Error::NoSuchTensor { .. } => "`fai info` lists the tensors of a file",
         Error::Ignored(_) => "use `fai add --force` to add it all the same, or change .faiignore",
         Error::NothingToCommit => "stage changes with `fai add PATH` first; `fai status` shows what there is",
+        Error::Underway { .. } => {
+            "finish it with --continue, or end it with --abort; `fai status` shows where it stands"
+        }
+        Error::NothingUnderway => "`fai merge REV` begins one",
+        Error::Undecided(_) => {
+            "`fai resolve PATH --ours`, `--theirs` or `--tensors HOW` decides, and so does editing the file and `fai add PATH`"
+        }
+        Error::NotInConflict(_) => "`fai resolve` alone lists what is open",
+        Error::StillInConflict { .. } => "`--ours` and `--theirs` always decide",
+        Error::Unrelated(_) => "--allow-unrelated-histories merges them all the same",
         Error::LocalChanges(_) => "commit or move them first, or use `--force` to lose them",
         Error::Unstable(_) => "wait until whatever writes it is done, then add it again",
         Error::NotEvicted { .. } => {

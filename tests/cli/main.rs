@@ -31,6 +31,7 @@ mod init;
 mod known_peers;
 mod log;
 mod ls;
+mod merge;
 mod mv;
 mod namespaces;
 mod partial;

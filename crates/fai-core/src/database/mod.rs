@@ -1,7 +1,7 @@
 //! SQLite: the index of records, what is known about files, refs, staging, the stat cache and the operation log.
 //!
 //! One statement is one method, grouped by table. Which statements make a workflow is not here. Everything but
-//! refs, staging, evicted paths and operations can be rebuilt from the packs.
+//! refs, staging, evicted paths, merges under way and operations can be rebuilt from the packs.
 
 mod condemned;
 mod deltas;
@@ -10,6 +10,7 @@ mod files;
 mod graph;
 mod newest;
 mod operations;
+mod pending;
 mod records;
 mod refs;
 mod rescue;
@@ -27,6 +28,7 @@ pub use condemned::{IndexedRecord, PackUsage};
 pub use files::{FileRecord, TensorRecord};
 pub use graph::GraphRow;
 pub use operations::Operation;
+pub use pending::{Conflict, Pending};
 pub use records::{PackRow, RecordTotals};
 pub use rescue::Rescued;
 pub use staging::Staged;
@@ -35,13 +37,14 @@ pub use stat_cache::{CachedStat, FileStat};
 use crate::object::Hash;
 
 /// The schema, one script a version, applied in order.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
     include_str!("migrations/0006.sql"),
+    include_str!("migrations/0007.sql"),
 ];
 
 /// Marks the file as ours ("FAI\x01").

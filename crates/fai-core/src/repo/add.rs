@@ -375,6 +375,8 @@ impl Repository {
                     executable: found.executable,
                 };
                 let staged = head.get(&found.path) != Some(&entry);
+                // Whoever adds a file has decided about it.
+                writer.end_conflict(&found.path)?;
                 if staged {
                     writer.stage(&found.path, &Staged::from(entry))?;
                 } else {
@@ -414,6 +416,7 @@ impl Repository {
                 });
             }
             for path in removed {
+                writer.end_conflict(path)?;
                 match head.contains_key(path) {
                     true => writer.stage(path, &Staged::Removed)?,
                     false => writer.unstage(path)?,

@@ -39,6 +39,31 @@ pub struct CheckoutReport {
     pub bytes: u64,
 }
 
+/// What it takes to make the worktree another one.
+pub(super) struct Switch {
+    /// All that it will hold.
+    target: Snapshot,
+    /// What must be written for that.
+    targets: Vec<Target>,
+    /// What must go.
+    gone: Vec<RepoPath>,
+    /// Where the two sets of files differ.
+    changed: BTreeSet<RepoPath>,
+    staging: BTreeMap<RepoPath, Staged>,
+    /// Evicted paths whose content is staged and nowhere else.
+    only_staged: BTreeSet<RepoPath>,
+}
+
+/// What a switch did.
+pub(super) struct Switched {
+    /// Files written.
+    pub written: u64,
+    /// Files removed.
+    pub removed: u64,
+    /// Bytes of the files written.
+    pub bytes: u64,
+}
+
 impl Repository {
     /// Makes the worktree a commit: files that differ between `HEAD` and it are written, removed or left when they are
     /// right already; local changes to other files stay. Tracked files that are missing come back, but not those that were
@@ -55,6 +80,7 @@ impl Repository {
         let root = self.need_worktree("checkout")?.to_owned();
         let _pin = self.pin()?;
         let _exclusive = lock(&self.directory.join("lock"), false)?;
+        self.nothing_underway()?;
         let (old_head, old_commit) = match self.head() {
             Ok(head) => (Some(head), self.head_commit()?),
             // A damaged HEAD says nothing of the worktree: whatever is there must not be overwritten.
@@ -92,6 +118,39 @@ impl Repository {
         progress: &dyn Progress,
     ) -> Result<CheckoutReport, Error> {
         let (after, before) = (self.snapshot(Some(to))?, self.snapshot(from)?);
+        let done = self.switch_snapshots(root, before, after, force, progress)?;
+        Ok(CheckoutReport {
+            commit: to,
+            head: Head::Detached(to),
+            written: done.written,
+            removed: done.removed,
+            bytes: done.bytes,
+        })
+    }
+
+    /// The same between any two sets of files.
+    pub(super) fn switch_snapshots(
+        &self,
+        root: &Path,
+        before: Snapshot,
+        after: Snapshot,
+        force: bool,
+        progress: &dyn Progress,
+    ) -> Result<Switched, Error> {
+        let switch = self.plan_switch(before, after, force)?;
+        let placed = self.write_worktree(root, &switch.targets, &switch.gone, progress)?;
+        let keep_staged =
+            |path: &RepoPath| switch.only_staged.contains(path) || !force && !switch.changed.contains(path);
+        self.remember(&placed, &switch.target, &switch.gone, &switch.staging, keep_staged)?;
+        Ok(Switched {
+            written: placed.len() as u64,
+            removed: switch.gone.len() as u64,
+            bytes: switch.targets.iter().map(|target| target.entry.size).sum(),
+        })
+    }
+
+    /// What it would take, unless uncommitted work would be lost and `force` is not given.
+    pub(super) fn plan_switch(&self, before: Snapshot, after: Snapshot, force: bool) -> Result<Switch, Error> {
         let staging = self.database().staging()?;
         let only_staged = self.evicted_and_staged(&staging, &before, &after, force)?;
         let target = self.kept(after, &[])?;
@@ -120,17 +179,13 @@ impl Repository {
             .filter(|path| !matches!(staging.get(*path), Some(Staged::File { .. })))
             .cloned()
             .collect();
-
-        let bytes = targets.iter().map(|target| target.entry.size).sum();
-        let placed = self.write_worktree(root, &targets, &gone, progress)?;
-        let keep_staged = |path: &RepoPath| only_staged.contains(path) || !force && !changed.contains(path);
-        self.remember(&placed, &target, &gone, &staging, keep_staged)?;
-        Ok(CheckoutReport {
-            commit: to,
-            head: Head::Detached(to),
-            written: placed.len() as u64,
-            removed: gone.len() as u64,
-            bytes,
+        Ok(Switch {
+            target,
+            targets,
+            gone,
+            changed,
+            staging,
+            only_staged,
         })
     }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::expected::{Changes, Expected};
 use super::snapshot::write_tree;
-use super::{Error, Head, Repository};
-use crate::database::{Operation, Staged};
+use super::{Error, Head, MergeKind, Repository};
+use crate::database::{Operation, Pending, Staged};
 use crate::object::{Author, Commit, CommitId, Id, Kind, Object, RepoPath, Time, TreeId, Value};
 
 /// What to commit, by whom and when.
@@ -55,13 +55,17 @@ impl Repository {
             (true, Some(id)) => Some(self.store.get::<Commit>(id)?),
             (true, None) => return Err(Error::NoCommits(branch_name(&head))),
         };
+        let pending = self.pending_for_commit(request, parent)?;
         let staging = self.database().staging()?;
         let base = self.tree_of(parent)?;
         let changes = self.staged_changes(Expected {
             tree: self.tree_id_of(parent)?,
             changes: Some(&Changes::of(&staging)),
         })?;
-        if changes.is_empty() && amended.is_none() {
+        let joins = pending
+            .as_ref()
+            .is_some_and(|pending| pending.kind == MergeKind::Merge.name());
+        if changes.is_empty() && amended.is_none() && !joins {
             return Err(Error::NothingToCommit);
         }
         let (metadata, warnings) = self.metadata(request, amended.as_ref(), &changes)?;
@@ -69,11 +73,14 @@ impl Repository {
             Some(commit) => commit.parents.clone(),
             None => parent.into_iter().collect(),
         };
+        let also = pending.as_ref().filter(|_| joins).map(|pending| pending.other);
+        let parents: Vec<CommitId> = parents.into_iter().chain(also).collect();
         let kept = |value: &Option<Author>| value.clone().or_else(|| amended.as_ref().map(|old| old.author.clone()));
         let message = request
             .message
             .clone()
-            .or_else(|| amended.as_ref().map(|old| old.message.clone()));
+            .or_else(|| amended.as_ref().map(|old| old.message.clone()))
+            .or_else(|| pending.as_ref().map(|pending| pending.message.clone()));
         let commit = Commit {
             // Known only once the trees are written; everything else can be checked before.
             tree: TreeId::of(&[]),
@@ -115,6 +122,21 @@ impl Repository {
         Ok(CommitReport { id, commit, warnings })
     }
 
+    /// What is under way, if this commit ends it.
+    fn pending_for_commit(&self, request: &CommitRequest, head: Option<CommitId>) -> Result<Option<Pending>, Error> {
+        let Some(pending) = self.database().pending()? else {
+            return Ok(None);
+        };
+        let conflicts: Vec<RepoPath> = self.database().conflicts()?.into_keys().collect();
+        if !conflicts.is_empty() {
+            return Err(Error::Undecided(conflicts));
+        }
+        if request.amend || !pending.placed || head != Some(pending.head) {
+            return Err(Error::Underway { kind: pending.kind });
+        }
+        Ok(Some(pending))
+    }
+
     /// Moves the branch, or a detached `HEAD`, and unstages what was committed.
     fn advance(
         &self,
@@ -137,6 +159,7 @@ impl Repository {
             for (path, staged) in committed {
                 writer.unstage_exactly(path, staged)?;
             }
+            writer.end_pending()?;
             Ok(writer.log_operation(operation)?)
         })
     }

@@ -186,6 +186,32 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A merge, cherry-pick or revert is not over.
+    #[error("a {kind} is under way")]
+    Underway {
+        /// Which of them.
+        kind: String,
+    },
+    /// There is nothing to go on with, or to end.
+    #[error("no merge, cherry-pick or revert is under way")]
+    NothingUnderway,
+    /// Paths that wait for a decision.
+    #[error("not yet decided: {}", list(.0))]
+    Undecided(Vec<RepoPath>),
+    /// A path about which there is nothing to decide.
+    #[error("{0} is not in conflict")]
+    NotInConflict(RepoPath),
+    /// A decision that leaves something open.
+    #[error("{path} is still in conflict{}", after_colon(detail))]
+    StillInConflict {
+        /// The path.
+        path: RepoPath,
+        /// What is open.
+        detail: Vec<String>,
+    },
+    /// Two histories that have nothing in common.
+    #[error("{0} and HEAD have no commit in common")]
+    Unrelated(String),
     /// A revision range or option that makes no sense together.
     #[error("{0}")]
     Usage(String),
@@ -269,6 +295,11 @@ impl Error {
             Error::Path(_) | Error::BadTree { .. } => "bad_path",
             Error::Ignored(_) => "ignored",
             Error::NothingToCommit => "nothing_to_commit",
+            Error::Underway { .. } => "underway",
+            Error::NothingUnderway => "nothing_underway",
+            Error::Undecided(_) | Error::StillInConflict { .. } => "conflict",
+            Error::NotInConflict(_) => "not_in_conflict",
+            Error::Unrelated(_) => "unrelated",
             Error::LocalChanges(_) => "local_changes",
             Error::Unstable(_) => "unstable_file",
             Error::NotEvicted { .. } => "not_evicted",
@@ -291,6 +322,14 @@ impl Error {
             Error::Io { .. } | Error::Storage(_) | Error::Ingest(_) => "io",
             Error::Database(_) => "database",
         }
+    }
+}
+
+/// Details behind a colon, if there are any.
+fn after_colon(details: &[String]) -> String {
+    match details {
+        [] => String::new(),
+        details => format!(": {}", shown(details)),
     }
 }
 

@@ -116,6 +116,10 @@ impl Repository {
             Ok(staging) => roots.staging = staging,
             Err(error) => findings.database(self, findings::explain(&error)),
         }
+        match self.pending_roots() {
+            Ok(pending) => roots.commits.extend(pending),
+            Err(error) => findings.database(self, findings::explain(&error)),
+        }
         match self.head() {
             Ok(Head::Detached(commit)) => roots.commits.push(("HEAD".to_owned(), commit)),
             Ok(Head::Branch(_)) => {}

@@ -77,6 +77,7 @@ impl Repository {
         }
         self.database().transaction(|writer| {
             for path in chosen.keys() {
+                writer.end_conflict(path)?;
                 match head.contains_key(path) {
                     true => writer.stage(path, &Staged::Removed)?,
                     false => writer.unstage(path)?,

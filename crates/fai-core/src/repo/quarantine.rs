@@ -162,6 +162,9 @@ impl Repository {
         };
         let files = current.zip(self.worktree.clone());
         let _lock = lock(&self.directory.join("lock"), files.is_none())?;
+        if files.is_some() {
+            self.nothing_underway()?;
+        }
         self.check_moves(moves)?;
         self.take_cuts(&quarantine)?;
         // One after the other: together two could make chains that neither of them sees.

@@ -67,6 +67,7 @@ impl Repository {
         if let Head::Detached(commit) = self.head()? {
             commits.push(("HEAD".to_owned(), commit));
         }
+        commits.extend(self.pending_roots()?);
         let staging = self.database().staging()?;
         Ok(Roots { commits, staging })
     }

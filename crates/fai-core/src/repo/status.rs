@@ -8,7 +8,7 @@ use super::local_changes::{Verdict, judge};
 use super::progress::Progress;
 use super::snapshot::Entry;
 use super::walk::{Extent, Found, Listed, Listing};
-use super::{Error, Head, Repository};
+use super::{Error, Head, Repository, Underway};
 use crate::database::CachedStat;
 use crate::object::{CommitId, RepoPath};
 
@@ -19,6 +19,8 @@ pub struct Status {
     pub head: Head,
     /// The commit there, if any.
     pub commit: Option<CommitId>,
+    /// A merge, cherry-pick or revert that is not over.
+    pub underway: Option<Underway>,
     /// What the next commit changes.
     pub staged: Vec<StatusEntry>,
     /// Tracked files whose content or executable bit differs from what is staged or committed.
@@ -100,10 +102,17 @@ impl Repository {
         all.modified.extend(self.unlike(&unsure, progress)?);
         all.staged.sort_unstable_by(|one, other| one.path.cmp(&other.path));
         all.modified.sort_unstable();
+        let underway = self.underway()?;
+        for conflict in underway.iter().flat_map(|underway| &underway.conflicts) {
+            all.modified.retain(|path| *path != conflict.path);
+            deleted.retain(|path| *path != conflict.path);
+            all.untracked.retain(|path| *path != conflict.path);
+        }
         all.untracked.sort_unstable();
         Ok(Status {
             head,
             commit,
+            underway,
             staged: all.staged,
             modified: all.modified,
             deleted,

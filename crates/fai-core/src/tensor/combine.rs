@@ -156,7 +156,10 @@ impl Survey {
         match self {
             Survey::Ready(_) => {}
             Survey::Angle { dot, ours, theirs } => {
-                let (one, other) = (widened::<f64>(dtype, versions.ours), widened::<f64>(dtype, versions.theirs));
+                let (one, other) = (
+                    widened::<f64>(dtype, versions.ours),
+                    widened::<f64>(dtype, versions.theirs),
+                );
                 *dot += one.iter().zip(&other).map(|(one, other)| one * other).sum::<f64>();
                 *ours += one.iter().map(|value| value * value).sum::<f64>();
                 *theirs += other.iter().map(|value| value * value).sum::<f64>();
@@ -271,7 +274,10 @@ impl Prepared {
         }
         let width = dtype.width() as usize;
         let made = out.get_mut(start..).unwrap_or_default().chunks_exact_mut(width);
-        let sides = versions.ours.chunks_exact(width).zip(versions.theirs.chunks_exact(width));
+        let sides = versions
+            .ours
+            .chunks_exact(width)
+            .zip(versions.theirs.chunks_exact(width));
         for (made, (ours, theirs)) in made.zip(sides) {
             if ours == theirs {
                 made.copy_from_slice(ours);
@@ -297,7 +303,11 @@ impl Prepared {
             Prepared::Elected(ours_from, theirs_from) => {
                 let (ours_from, theirs_from) = (T::of(f64::from(ours_from)), T::of(f64::from(theirs_from)));
                 let elect = |(base, (ours, theirs)): (T, (T, T))| {
-                    elected(base, trimmed(ours - base, ours_from), trimmed(theirs - base, theirs_from))
+                    elected(
+                        base,
+                        trimmed(ours - base, ours_from),
+                        trimmed(theirs - base, theirs_from),
+                    )
                 };
                 narrow(dtype, triples.map(elect), out);
             }
@@ -328,11 +338,7 @@ fn elected<T: Real>(base: T, ours: T, theirs: T) -> T {
 
 /// What is computed in.
 trait Real:
-    Copy
-    + PartialOrd
-    + std::ops::Add<Output = Self>
-    + std::ops::Sub<Output = Self>
-    + std::ops::Mul<Output = Self>
+    Copy + PartialOrd + std::ops::Add<Output = Self> + std::ops::Sub<Output = Self> + std::ops::Mul<Output = Self>
 {
     fn of(value: f64) -> Self;
     fn size(self) -> Self;
@@ -437,7 +443,16 @@ mod tests {
             assert_eq!(text.parse::<Recipe>().unwrap().to_string(), text);
         }
         assert_eq!("task-arithmetic".parse(), Ok(Recipe::TaskArithmetic(1.0)));
-        for bad in ["", "mean", "weighted", "weighted=1", "weighted=a,b", "task-arithmetic=inf", "average=1", "ties="] {
+        for bad in [
+            "",
+            "mean",
+            "weighted",
+            "weighted=1",
+            "weighted=a,b",
+            "task-arithmetic=inf",
+            "average=1",
+            "ties=",
+        ] {
             assert!(bad.parse::<Recipe>().is_err(), "{bad:?}");
         }
     }
@@ -446,15 +461,27 @@ mod tests {
     fn sums_are_what_they_say() {
         let (base, ours, theirs) = ([1.0, 2.0, 4.0], [1.5, 2.0, 5.0], [1.0, 3.0, 2.0]);
         assert_eq!(combined(Recipe::Average, &base, &ours, &theirs), [1.25, 2.5, 3.5]);
-        assert_eq!(combined(Recipe::Weighted(2.0, 1.0), &base, &ours, &theirs), [4.0, 7.0, 12.0]);
-        assert_eq!(combined(Recipe::TaskArithmetic(1.0), &base, &ours, &theirs), [1.5, 3.0, 3.0]);
-        assert_eq!(combined(Recipe::TaskArithmetic(0.5), &base, &ours, &theirs), [1.25, 2.5, 3.5]);
+        assert_eq!(
+            combined(Recipe::Weighted(2.0, 1.0), &base, &ours, &theirs),
+            [4.0, 7.0, 12.0]
+        );
+        assert_eq!(
+            combined(Recipe::TaskArithmetic(1.0), &base, &ours, &theirs),
+            [1.5, 3.0, 3.0]
+        );
+        assert_eq!(
+            combined(Recipe::TaskArithmetic(0.5), &base, &ours, &theirs),
+            [1.25, 2.5, 3.5]
+        );
     }
 
     #[test]
     fn half_way_on_the_circle_keeps_the_length() {
         let half = combined(Recipe::Slerp, &[], &[1.0, 0.0], &[0.0, 1.0]);
-        assert!(half.iter().all(|value| (value - 0.5f32.sqrt()).abs() < 1e-6), "{half:?}");
+        assert!(
+            half.iter().all(|value| (value - 0.5f32.sqrt()).abs() < 1e-6),
+            "{half:?}"
+        );
         assert_eq!(combined(Recipe::Slerp, &[], &[1.0, 2.0], &[2.0, 4.0]), [1.5, 3.0]);
         assert_eq!(combined(Recipe::Slerp, &[], &[0.0, 0.0], &[2.0, 4.0]), [1.0, 2.0]);
     }
@@ -483,7 +510,12 @@ mod tests {
         let (nan, infinity) = (f32::NAN, f32::INFINITY);
         let ours = [odd, nan, infinity, infinity, -0.0];
         let theirs = [odd, 1.0, infinity, f32::NEG_INFINITY, -0.0];
-        for recipe in [Recipe::Average, Recipe::TaskArithmetic(1.0), Recipe::Slerp, Recipe::Ties] {
+        for recipe in [
+            Recipe::Average,
+            Recipe::TaskArithmetic(1.0),
+            Recipe::Slerp,
+            Recipe::Ties,
+        ] {
             let made = combined(recipe, &[0.0; 5], &ours, &theirs);
             assert_eq!(made[0].to_bits(), odd.to_bits(), "{recipe}");
             assert!(made[1].is_nan() && made[3].is_nan(), "{recipe}: {made:?}");

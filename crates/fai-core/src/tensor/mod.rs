@@ -22,6 +22,7 @@ mod pytorch;
 mod read;
 mod refuse;
 mod safetensors;
+mod safetensors_header;
 mod table;
 mod zip;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use combine::{Prepared, Recipe, Survey, UnknownRecipe, Versions, can_combine
 pub use dtype::{Block, DType, Plain, element_count};
 pub use element::{Element, Region};
 pub use read::{Cursor, FileSource, ReadAt, Stretch};
+pub use safetensors_header::safetensors_header;
 
 use std::collections::BTreeMap;
 use std::fmt;

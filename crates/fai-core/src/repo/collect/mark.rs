@@ -11,7 +11,7 @@ use crate::object::{
     Commit, CommitId, Extent, FileId, Hash, Id, Kind, Manifest, Page, PageId, RepoPath, Tree, TreeEntry, TreeId,
 };
 use crate::repo::shallow::Cuts;
-use crate::repo::{Error, Head, Repository, Store};
+use crate::repo::{Error, Repository, Store};
 
 /// Rows of the index that are looked at together.
 pub(super) const PAGE: usize = 20_000;
@@ -165,13 +165,10 @@ impl Repository {
     /// Where everything begins that must stay. `recent` is the time, in seconds since 1970, from which on operations
     /// count.
     pub(super) fn collection_roots(&self, recent: Option<i64>) -> Result<Roots, Error> {
-        let mut commits = self.database().refs()?;
-        if let Head::Detached(commit) = self.head()? {
-            commits.push(("HEAD".to_owned(), commit));
-        }
+        let crate::repo::reach::Roots { commits, staging } = self.roots()?;
         Ok(Roots {
             commits,
-            staging: self.database().staging()?,
+            staging,
             recent: match recent {
                 Some(time) => self.database().commits_since(time)?,
                 None => Vec::new(),

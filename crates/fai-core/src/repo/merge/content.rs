@@ -1,0 +1,286 @@
+//! Files that both sides changed: merged by tensors, keys or lines, and stored.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use super::choice::Choice;
+use super::keys::Keyed;
+use super::model::{self, Version};
+use super::text::{MAX_TEXT, MergedText};
+use super::trees::{self, Undecided, executable};
+use super::{Sides, keys, text};
+use crate::chunking::plan;
+use crate::database::{Conflict, Staged};
+use crate::object::{FileId, RepoPath};
+use crate::repo::add::Known;
+use crate::repo::bases::Bases;
+use crate::repo::describe::describe_layout;
+use crate::repo::progress::{Event, Progress};
+use crate::repo::snapshot::{Entry, Snapshot};
+use crate::repo::{Error, Repository};
+use crate::storage::Feeder;
+use crate::tensor::{Layout, ReadAt, detect};
+
+/// Everything merged as far as it could be.
+#[derive(Debug, Default)]
+pub(super) struct Combined {
+    /// What the worktree is to hold.
+    pub files: Snapshot,
+    /// What waits for decisions.
+    pub conflicts: BTreeMap<RepoPath, Conflict>,
+}
+
+/// What becomes of a path.
+enum Decided {
+    /// A file that is stored, or none.
+    Known(Option<Entry>),
+    /// What was fed to the store just now.
+    Fed { executable: bool, known: Box<Known> },
+}
+
+/// A path, what becomes of it, and what is left to decide.
+type Decision = (RepoPath, Decided, Option<Conflict>);
+
+impl Repository {
+    /// Merges three snapshots. Files that come of it are stored, not written. `theirs` is how the other side is called.
+    pub(super) fn combine(
+        &self,
+        sides: Sides<Snapshot>,
+        theirs: &str,
+        choice: Option<Choice>,
+        progress: &dyn Progress,
+    ) -> Result<Combined, Error> {
+        let ours = sides.ours.clone();
+        let moves = (
+            self.moves(&sides.base, &sides.ours)?,
+            self.moves(&sides.base, &sides.theirs)?,
+        );
+        let merged = trees::merge(sides, &moves, "theirs");
+        let size = |undecided: &Undecided| undecided.sides.ours.map_or(0, |entry| entry.size);
+        progress.on(Event::Total {
+            files: merged.undecided.len() as u64,
+            bytes: merged.undecided.iter().map(size).sum(),
+        });
+        let mut combined = Combined {
+            files: merged.files,
+            conflicts: BTreeMap::new(),
+        };
+        for (path, entry, conflict) in self.decide_all(&merged.undecided, &ours, theirs, choice, progress)? {
+            combined
+                .conflicts
+                .extend(conflict.map(|conflict| (path.clone(), conflict)));
+            combined.files.extend(entry.map(|entry| (path, entry)));
+        }
+        Ok(combined)
+    }
+
+    /// Decides about each path; what it becomes is stored and described when this returns.
+    pub(super) fn decide_all(
+        &self,
+        undecided: &[Undecided],
+        ours: &Snapshot,
+        theirs: &str,
+        choice: Option<Choice>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<(RepoPath, Option<Entry>, Option<Conflict>)>, Error> {
+        if undecided.is_empty() {
+            return Ok(Vec::new());
+        }
+        let advance = |bytes| progress.on(Event::Bytes(bytes));
+        let mut bases = Bases::new(self, ours, Vec::new());
+        let (decisions, summaries) = self.store.write(self.threads, &advance, |feeder| {
+            let mut decisions = Vec::new();
+            for one in undecided {
+                progress.on(Event::File(one.path.as_str()));
+                decisions.push(self.decide(feeder, &mut bases, one, theirs, choice)?);
+                progress.on(Event::FileDone);
+            }
+            Ok(decisions)
+        })?;
+        let mut summaries = summaries.into_iter();
+        let mut done = Vec::new();
+        for (path, decided, conflict) in decisions {
+            let entry = match decided {
+                Decided::Known(entry) => entry,
+                Decided::Fed { executable, known } => match summaries.next() {
+                    Some(summary) => {
+                        let record = known.record(summary.file, summary.content, summary.size);
+                        self.database()
+                            .transaction(|writer| writer.insert_file(&record, &known.tensors))?;
+                        let (file, size) = (summary.file, summary.size);
+                        Some(Entry { file, size, executable })
+                    }
+                    None => None,
+                },
+            };
+            done.push((path, entry, conflict));
+        }
+        Ok(done)
+    }
+
+    fn decide(
+        &self,
+        feeder: &mut Feeder<'_>,
+        bases: &mut Bases<'_>,
+        undecided: &Undecided,
+        theirs: &str,
+        choice: Option<Choice>,
+    ) -> Result<Decision, Error> {
+        let Undecided { path, sides, kind } = undecided;
+        let conflict = |kind: &str, detail: Vec<String>| Conflict {
+            kind: kind.to_owned(),
+            detail,
+            sides: [sides.base, sides.ours, sides.theirs].map(|entry| entry.map_or(Staged::Removed, Staged::from)),
+        };
+        let known = |entry, conflict| (path.clone(), Decided::Known(entry), conflict);
+        let whole = match choice {
+            Some(Choice::Ours) => Some(sides.ours),
+            Some(Choice::Theirs) => Some(sides.theirs),
+            _ => None,
+        };
+        let another = match kind {
+            trees::Kind::Folder(free) => {
+                let placed = sides.ours.or(sides.theirs);
+                let conflict = conflict("folder", vec![path.to_string()]);
+                return Ok((free.clone(), Decided::Known(placed), Some(conflict)));
+            }
+            trees::Kind::DeleteModify => {
+                return Ok(match whole {
+                    Some(side) => known(side, None),
+                    None => {
+                        let side = if sides.ours.is_none() {
+                            "removed here"
+                        } else {
+                            "removed there"
+                        };
+                        known(
+                            sides.ours.or(sides.theirs),
+                            Some(conflict("delete_modify", vec![side.to_owned()])),
+                        )
+                    }
+                });
+            }
+            trees::Kind::Renamed(other) => Some(conflict("renamed", vec![other.to_string()])),
+            trees::Kind::Content => None,
+        };
+        let (Some(one), Some(other)) = (sides.ours, sides.theirs) else {
+            return Ok(known(sides.ours.or(sides.theirs), another));
+        };
+        let bit = executable(sides);
+        let with_bit = |entry: Entry| {
+            Some(Entry {
+                executable: bit,
+                ..entry
+            })
+        };
+        if one.file == other.file {
+            return Ok(known(with_bit(one), another));
+        }
+        let fed = |known: Known, conflict: Option<Conflict>| {
+            let decided = Decided::Fed {
+                executable: bit,
+                known: Box::new(known),
+            };
+            (path.clone(), decided, conflict.or(another.clone()))
+        };
+
+        let open = |entry: Option<Entry>| match entry {
+            Some(entry) => Version::open(self, entry.file, path),
+            None => Ok(None),
+        };
+        let versions = Sides {
+            base: open(sides.base)?,
+            ours: open(sides.ours)?,
+            theirs: open(sides.theirs)?,
+        };
+        if let Some(merged) = model::merge(&versions, choice)? {
+            let stored = self.feed(feeder, bases, path, &merged.bytes)?;
+            let left = (!merged.conflicts.is_empty()).then(|| conflict("tensors", merged.conflicts));
+            return Ok(fed(stored, left));
+        }
+        if let Some((bytes, left)) = self.lines(path, sides, theirs, choice)? {
+            let stored = self.feed(feeder, bases, path, &bytes)?;
+            return Ok(fed(stored, left.map(|(kind, detail)| conflict(kind, detail))));
+        }
+        Ok(match whole.flatten() {
+            Some(side) => known(with_bit(side), another),
+            None => {
+                let kind = if sides.base.is_none() { "both_added" } else { "binary" };
+                known(with_bit(one), Some(conflict(kind, Vec::new())))
+            }
+        })
+    }
+
+    /// Merges texts by keys where they have some, else by lines. `None` for what is no text.
+    #[allow(clippy::type_complexity)]
+    fn lines(
+        &self,
+        path: &RepoPath,
+        sides: &Sides<Option<Entry>>,
+        theirs: &str,
+        choice: Option<Choice>,
+    ) -> Result<Option<(Vec<u8>, Option<(&'static str, Vec<String>)>)>, Error> {
+        let mut texts = Vec::new();
+        for side in [sides.base, sides.ours, sides.theirs] {
+            match side {
+                Some(entry) if entry.size > MAX_TEXT => return Ok(None),
+                Some(entry) => texts.push(self.read_whole(entry.file, path)?),
+                None => texts.push(Vec::new()),
+            }
+        }
+        let [base, ours, other] = texts.as_slice() else {
+            return Ok(None);
+        };
+        let Some(by_lines) = text::merge(base, ours, other, theirs) else {
+            return Ok(None);
+        };
+        let strings = [base, ours, other].map(|text| std::str::from_utf8(text).unwrap_or_default());
+        let clean = match &by_lines {
+            MergedText::Clean(text) => std::str::from_utf8(text).ok(),
+            MergedText::Conflict(_) => None,
+        };
+        let by_keys = Keyed::of(path).and_then(|format| keys::merge(format, strings, clean));
+        Ok(Some(match (by_keys, by_lines) {
+            (Some(Ok(text)), _) => (text.into_bytes(), None),
+            (None, MergedText::Clean(text)) => (text, None),
+            (by_keys, by_lines) => match text::favoured(base, ours, other, choice) {
+                Some(text) => (text, None),
+                None => {
+                    let (MergedText::Clean(text) | MergedText::Conflict(text)) = by_lines;
+                    let left = match by_keys {
+                        Some(Err(keys)) => ("keys", keys),
+                        _ => ("content", Vec::new()),
+                    };
+                    (text, Some(left))
+                }
+            },
+        }))
+    }
+
+    fn read_whole(&self, file: FileId, path: &RepoPath) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        let read = self.open_file(file)?.reader().take(MAX_TEXT).read_to_end(&mut bytes);
+        read.map_err(Error::io("read", path.as_str().as_ref()))?;
+        Ok(bytes)
+    }
+
+    /// Stores a file that is nowhere yet.
+    fn feed(
+        &self,
+        feeder: &mut Feeder<'_>,
+        bases: &mut Bases<'_>,
+        path: &RepoPath,
+        source: &dyn ReadAt,
+    ) -> Result<Known, Error> {
+        let detected = detect(source);
+        let layout = detected.as_ref().ok().and_then(Option::as_ref);
+        let regions = layout.map(Layout::regions).unwrap_or_default();
+        let known = describe_layout(detected);
+        let near = bases.of(feeder, path, &regions, &known.tensors, source)?;
+        let mut hints = |offset, len, element| near.hint(self, offset, len, element);
+        let content = feeder.chunks(source, plan(source.len(), &regions), &mut hints)?;
+        feeder.end_file(content)?;
+        bases.ended(&known.tensors);
+        Ok(known)
+    }
+}
