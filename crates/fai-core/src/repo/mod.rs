@@ -60,7 +60,7 @@ pub use alone::Reencoder;
 pub use arriving::{Arriving, Prefix, Prefixes};
 pub use checkout::{CheckoutOptions, CheckoutReport};
 pub use chunks::{ChunkInfo, ChunkList};
-pub use collect::{GcOptions, GcReport, KeptPack, RepackOptions, RepackReport, Shortage};
+pub use collect::{GcOptions, GcReport, KeptPack, RepackOptions, RepackPlan, RepackReport, Shortage};
 pub use commit::{CommitReport, CommitRequest};
 pub use config::Config;
 pub use content::FileReader;
