@@ -15,6 +15,7 @@ mod repack;
 use std::time::Duration;
 
 use condemn::Amount;
+pub(super) use locks::alone;
 use mark::{Marks, Roots};
 use packs::{AsTheyAre, Moved, Moving, ideal_len};
 
