@@ -82,6 +82,7 @@ impl Args {
         let options = FsckOptions {
             full: true,
             rebuild: false,
+            patience: std::time::Duration::ZERO,
         };
         let checked = repository.fsck(&options, &Bar::new(*out, "Verifying"))?;
         ensure!(checked.ok(), "fsck found problems: {:?}", checked.problems);

@@ -1,5 +1,7 @@
 //! `fai fsck`
 
+use std::time::Duration;
+
 use anyhow::{Result, bail};
 use fai_core::Repository;
 use fai_core::repo::{FsckOptions, FsckReport, Problem};
@@ -9,6 +11,9 @@ use crate::context::Context;
 use crate::ui::errors::Negative;
 use crate::ui::format::size;
 use crate::ui::{Bar, Symbol};
+
+/// How long a rebuild waits for others who are at work in the repository.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Check that everything is there and is what it was
 #[derive(Debug, clap::Args)]
@@ -26,12 +31,13 @@ impl Args {
     pub fn run(self, context: &Context) -> Result<()> {
         let bar = Bar::new(context.out, "Verifying");
         let report = if self.rebuild {
-            Repository::fsck_rebuild_at(&context.folder, context.threads(), &bar)?.1
+            Repository::fsck_rebuild_at(&context.folder, context.threads(), PATIENCE, &bar)?.1
         } else {
             context.repository()?.fsck(
                 &FsckOptions {
                     full: self.full,
                     rebuild: false,
+                    patience: PATIENCE,
                 },
                 &bar,
             )?

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 use fai_core::Repository;
@@ -51,13 +52,15 @@ impl Args {
         }
         let place = [("peer_id", remote.peer().to_string().into()), route(&remote)];
         let Some((before, commits)) = self.compare(context, &repository, &branch, commit, &refs)? else {
-            return document(context, place, &branch, 0, 0);
+            return document(context, place, &branch, 0, Size::default());
         };
         let offer = Offer {
             name: "pushed".into(),
             repository: Arc::new(context.repository()?),
             permit: only(remote.peer()),
+            sent: Arc::default(),
         };
+        let on_the_wire = Arc::clone(&offer.sent);
         let (told, mut happenings) = mpsc::channel(16);
         let serving = serve(peers.node.clone(), incoming, vec![offer], told, clock());
         let moves = vec![Move {
@@ -82,7 +85,11 @@ impl Args {
         })?;
         drop(bar);
         done(context, sent)?;
-        document(context, place, &branch, commits, sent)
+        let size = Size {
+            bytes: sent,
+            wire_bytes: on_the_wire.load(Ordering::Relaxed),
+        };
+        document(context, place, &branch, commits, size)
     }
 
     /// Pushes to a folder on this machine.
@@ -101,7 +108,7 @@ impl Args {
         }
         let folder = [("folder", json!(target.path))];
         let Some((before, commits)) = self.compare(context, repository, branch, commit, &refs)? else {
-            return document(context, folder, branch, 0, 0);
+            return document(context, folder, branch, 0, Size::default());
         };
         let bar = Bar::new(context.out, "Copying");
         let (force, now) = (self.force_with_lease, context.now()?);
@@ -109,7 +116,11 @@ impl Args {
         drop(bar);
         let missing = report.bytes - report.bytes_reused;
         done(context, missing)?;
-        document(context, folder, branch, commits, missing)
+        let size = Size {
+            bytes: missing,
+            wire_bytes: report.wire_bytes,
+        };
+        document(context, folder, branch, commits, size)
     }
 
     /// Where the branch is there, and how many commits are to come. `None` when everything is there.
@@ -160,18 +171,28 @@ fn done(context: &Context, missing: u64) -> Result<()> {
     out.say(Symbol::Done, "Push complete!")
 }
 
+/// What a push came to.
+#[derive(Default)]
+struct Size {
+    /// Raw bytes that were missing there.
+    bytes: u64,
+    /// Bytes of the records that were sent, as they are stored or encoded anew.
+    wire_bytes: u64,
+}
+
 /// What scripts are told; `place` is who or where it went to.
 fn document(
     context: &Context,
     place: impl IntoIterator<Item = (&'static str, Value)>,
     branch: &str,
     commits: usize,
-    bytes: u64,
+    size: Size,
 ) -> Result<()> {
     let numbers = [
         ("branch", short(branch).into()),
         ("commits", commits.into()),
-        ("bytes", bytes.into()),
+        ("bytes", size.bytes.into()),
+        ("wire_bytes", size.wire_bytes.into()),
     ];
     let all = place.into_iter().chain(numbers);
     let all: Value = all.map(|(name, value)| (name.to_owned(), value)).collect();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use fai_core::repo::{RepackOptions, RepackReport, Silent};
+use fai_core::repo::{RepackOptions, RepackReport};
 use serde_json::json;
 
 use crate::context::Context;
@@ -14,6 +14,10 @@ use crate::ui::{Bar, Symbol};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Merge small packs and encode better what can be
+///
+/// Among all files with tensors of the same names and shapes the one that serves the others best is found, and they are
+/// encoded against it, in whatever order they were added. Chains of differences become shorter where that costs little.
+/// What was committed stays as it is, byte for byte.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  fai repack --dry-run\n  fai repack\n  fai repack --max")]
 pub struct Args {
@@ -30,10 +34,11 @@ impl Args {
         let repository = context.repository()?;
         let options = RepackOptions {
             max: self.max,
-            dry_run: true,
+            dry_run: self.dry_run,
             patience: PATIENCE,
         };
-        let mut report = repository.repack(&options, &Silent)?;
+        let plan = repository.plan_repack(&options)?;
+        let mut report = plan.report().clone();
         if report.chosen > 0 {
             let (packs, bytes, room) = (report.chosen, size(report.chosen_bytes), size(report.needed_bytes));
             context.out.say(
@@ -43,8 +48,7 @@ impl Args {
         }
         if !self.dry_run {
             let bar = Bar::new(context.out, "Repacking");
-            let dry_run = false;
-            report = repository.repack(&RepackOptions { dry_run, ..options }, &bar)?;
+            report = repository.repack_as_planned(plan, &options, &bar)?;
             bar.finish();
         }
         print(context, &report, self.dry_run)?;
@@ -59,6 +63,7 @@ impl Args {
             "packs_written": report.packs_written,
             "written_bytes": report.written_bytes,
             "shortened": report.shortened,
+            "rebased": report.rebased,
             "recompressed": report.recompressed,
             "kept": report.kept.iter().map(kept).collect::<Vec<_>>(),
             "shortage": report.shortage.map(|short| json!({ "needed": short.needed, "free": short.free })),
@@ -81,6 +86,12 @@ fn print(context: &Context, report: &RepackReport, dry_run: bool) -> Result<()> 
         out.say(
             Symbol::Item,
             format!("  {} chunks stand on shorter chains", report.shortened),
+        )?;
+    }
+    if report.rebased > 0 {
+        out.say(
+            Symbol::Item,
+            format!("  {} chunks stand on better bases", report.rebased),
         )?;
     }
     if report.recompressed > 0 {

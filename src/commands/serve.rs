@@ -114,6 +114,7 @@ impl Args {
             name,
             permit: permit(&repository, self.read.clone(), self.write.clone()),
             repository: Arc::new(repository),
+            sent: Arc::default(),
         })
     }
 

@@ -1,5 +1,7 @@
 //! `fai stats`
 
+mod below;
+
 use anyhow::Result;
 use fai_core::repo::{EncodingStats, Stats};
 use serde_json::json;
@@ -10,11 +12,19 @@ use crate::ui::format::{percent, size, size_change};
 
 /// Show what the repository holds and what it saves
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  fai stats --json | jq .savings")]
-pub struct Args {}
+#[command(
+    after_help = "Examples:\n  fai stats\n  fai stats fine-tune.safetensors\n  fai stats HEAD~1:models/\n  fai stats --json | jq .savings"
+)]
+pub struct Args {
+    /// Only what these files cost, and those below these folders: paths in HEAD, or REV:PATH
+    paths: Vec<String>,
+}
 
 impl Args {
     pub fn run(self, context: &Context) -> Result<()> {
+        if !self.paths.is_empty() {
+            return below::run(context, &self.paths);
+        }
         let stats = context.repository()?.stats()?;
         print(context, &stats)?;
         let encodings = stats.by_encoding.iter().map(|(name, totals)| {

@@ -94,8 +94,10 @@ fn a_bare_folder_takes_pushes_and_gives_them_again() {
     owner.ok(&["init", "--bare", "../shared"]);
     let pushed = owner.json(&["push", "../shared"]);
     assert_eq!(pushed["commits"], 2, "{pushed}");
+    assert!(pushed["wire_bytes"].as_u64().unwrap() > 2_000_000, "{pushed}");
     assert!(text(&pushed["folder"]).ends_with("/shared"), "{pushed}");
-    assert_eq!(owner.json(&["push", "../shared"])["commits"], 0);
+    let nothing = owner.json(&["push", "../shared"]);
+    assert_eq!((&nothing["commits"], &nothing["wire_bytes"]), (&0.into(), &0.into()));
     owner.write("more", b"more");
     owner.commit("third");
     assert_eq!(

@@ -109,6 +109,41 @@ fn a_commit_keeps_what_is_not_here() {
 }
 
 #[test]
+fn what_is_staged_at_a_path_that_is_left_out_must_be_here() {
+    let owner = owner();
+    let server = Server::start(&owner, &[]);
+    let (cloner, _) = without_data(&server);
+    // A file that is left out may be moved without its contents.
+    cloner.ok(&["mv", "data/test.bin", "data/moved.bin"]);
+    cloner.assert_sound();
+    fs::create_dir_all(cloner.folder().join("data")).unwrap();
+    cloner.write("data/new.bin", &noise(9, 300_000));
+    cloner.ok(&["add", "data/new.bin"]);
+    cloner.assert_sound();
+    let packs = || fs::read_dir(cloner.folder().join(".fai/objects")).unwrap();
+    let holds = |path: &std::path::Path| {
+        let bytes = fs::read(path).unwrap();
+        let content = noise(9, 300_000);
+        bytes.windows(64).any(|window| window == &content[..64])
+    };
+    let pack = packs()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| holds(path))
+        .unwrap();
+    fs::remove_file(pack).unwrap();
+    let output = cloner.inside(&["fsck"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    cloner.inside(&["fsck", "--rebuild"]).output().unwrap();
+    let output = cloner.inside(&["fsck", "--json"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        said.contains("staged data/new.bin") && !said.contains("moved.bin"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_pull_goes_on_with_the_selection() {
     let owner = owner();
     let server = Server::start(&owner, &[]);

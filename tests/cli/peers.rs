@@ -78,7 +78,9 @@ fn commits_travel_both_ways_once_the_owner_allows_it() {
         "{refusal}"
     );
     owner.ok(&["access", "allow", &peer, "--write"]);
-    assert_eq!(cloner.ok(&["push"])["commits"], 1);
+    let pushed = cloner.ok(&["push"]);
+    assert_eq!(pushed["commits"], 1, "{pushed}");
+    assert!(pushed["wire_bytes"].as_u64().unwrap() > 0, "{pushed}");
     assert_eq!(
         files_below(&cloner.folder()),
         files_below(&owner.root()),

@@ -101,3 +101,70 @@ fn what_nothing_leads_to_is_told_apart() {
     );
     assert!(sandbox.ok(&["stats"]).contains("unreferenced"));
 }
+
+/// Some weights a little larger.
+fn tuned(base: &[u8]) -> Vec<u8> {
+    let nudge = |(at, byte): (usize, &u8)| byte.wrapping_add(u8::from(at % 14 == 0));
+    base.iter().enumerate().map(nudge).collect()
+}
+
+#[test]
+fn a_fine_tune_is_told_what_it_costs() {
+    let sandbox = Sandbox::new();
+    let weights = weights(1, 400_000);
+    let config = noise(3, 70_000);
+    sandbox.write("base/model.safetensors", model(&weights));
+    sandbox.write("base/config.bin", &config);
+    sandbox.commit("base");
+    sandbox.write("tuned/model.safetensors", model(&tuned(&weights)));
+    sandbox.write("tuned/config.bin", &config);
+    sandbox.commit("fine-tune");
+    let stats = sandbox.json(&["stats", "tuned/"]);
+    let field = |name: &str| number(&stats[name]);
+    let len = model(&weights).len() as u64 + config.len() as u64;
+    assert_eq!((field("files"), field("logical_bytes")), (2, len), "{stats}");
+    assert_eq!(
+        field("unique_bytes"),
+        field("shared_bytes") + field("own_bytes"),
+        "{stats}"
+    );
+    assert_eq!(
+        field("stored_bytes"),
+        field("shared_stored_bytes") + field("own_stored_bytes")
+    );
+    assert!(
+        field("shared_bytes") >= config.len() as u64 && field("own_bytes") >= 790_000,
+        "{stats}"
+    );
+    assert!(field("own_stored_bytes") < field("own_bytes") / 4, "{stats}");
+    // Nothing is counted twice, and nothing left out.
+    let causes = stats["savings_by_cause"].as_object().unwrap();
+    let saved: u64 = causes.values().map(|cause| number(&cause["bytes"])).sum();
+    assert_eq!(field("stored_bytes"), len - saved + field("overhead_bytes"), "{stats}");
+    assert_eq!(
+        (&stats["longest_chain"], &stats["deltas_by_depth"]),
+        (&json!(1), &json!([1]))
+    );
+    let bases = stats["bases"].as_array().unwrap();
+    assert_eq!(bases.len(), 1, "{stats}");
+    assert_eq!(
+        (&bases[0]["path"], &bases[0]["chunks"]),
+        (&json!("base/model.safetensors"), &json!(1))
+    );
+
+    // The base shares its other file, and stands on nothing.
+    let base = sandbox.json(&["stats", "HEAD~1:base/model.safetensors", "HEAD:base/config.bin"]);
+    assert_eq!((&base["bases"], &base["files"]), (&json!([]), &json!(2)), "{base}");
+    assert_eq!(base["shared_bytes"], stats["shared_bytes"]);
+    let said = sandbox.ok(&["stats", "tuned/model.safetensors"]);
+    assert!(
+        said.contains("stand on") && said.contains("base/model.safetensors"),
+        "{said}"
+    );
+    assert!(said.contains("only for it"), "{said}");
+    let all = sandbox.json(&["stats", "HEAD:"]);
+    assert_eq!((&all["shared_bytes"], &all["files"]), (&json!(0), &json!(4)), "{all}");
+    for nowhere in ["nowhere", "HEAD:nowhere", "HEAD~9:base"] {
+        assert_eq!(sandbox.run(&["stats", nowhere]).status.code(), Some(1), "{nowhere}");
+    }
+}

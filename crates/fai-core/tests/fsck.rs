@@ -7,9 +7,11 @@
 mod common;
 
 use std::fs;
+use std::sync::Mutex;
+use std::time::Duration;
 
-use common::{CHECK, FULL, Fixture, REBUILD, everything, kinds, noise};
-use fai_core::repo::{Error, Problem, Repository, Silent};
+use common::{CHECK, FULL, Fixture, PATIENCE, REBUILD, everything, kinds, noise};
+use fai_core::repo::{Error, Event, FsckOptions, Problem, Progress, Repository, Silent};
 
 /// Flips a bit of the content of `data/noise.bin` in its pack and returns the pack and where its record begins.
 fn damage_noise(fixture: &Fixture) -> (std::path::PathBuf, usize) {
@@ -233,7 +235,7 @@ fn a_deleted_database_comes_back_with_its_branches() {
     fixture.clock -= 100;
     let side = fixture.commit("side");
     fixture.remove_database();
-    let (repository, report) = Repository::fsck_rebuild_at(fixture.root(), Some(2), &Silent).unwrap();
+    let (repository, report) = Repository::fsck_rebuild_at(fixture.root(), Some(2), PATIENCE, &Silent).unwrap();
     assert_eq!(report.problems, []);
     assert_eq!(report.recovered.len(), 2, "{:?}", report.recovered);
     assert!(report.recovered[1].contains(&format!("refs/heads/recovered-{side}")));
@@ -254,7 +256,7 @@ fn a_file_that_is_no_database_is_set_aside() {
     fs::write(fixture.database(), noise(1, 5000)).unwrap();
     assert!(matches!(Repository::open(fixture.root()), Err(Error::Database(_))));
     let below = fixture.root().join("data");
-    let (repository, report) = Repository::fsck_rebuild_at(&below, None, &Silent).unwrap();
+    let (repository, report) = Repository::fsck_rebuild_at(&below, None, PATIENCE, &Silent).unwrap();
     assert_eq!(report.problems, []);
     assert_eq!(log(everything(&repository)), before);
     let aside = fixture.root().join(".fai/db.sqlite.damaged");
@@ -279,11 +281,66 @@ fn refs_and_staging_survive_a_database_with_damaged_pages() {
     fs::write(fixture.database(), bytes).unwrap();
 
     assert!(kinds(&fixture.fsck(CHECK)).contains(&"database"));
-    let (repository, report) = Repository::fsck_rebuild_at(fixture.root(), None, &Silent).unwrap();
+    let (repository, report) = Repository::fsck_rebuild_at(fixture.root(), None, PATIENCE, &Silent).unwrap();
     assert_eq!(report.problems, []);
     let kept = "2 refs, 1 staged paths, 2 operations";
     assert!(report.recovered[0].contains(kept), "{:?}", report.recovered);
     assert_eq!(everything(&repository), before);
+}
+
+/// Remembers what the user is told.
+#[derive(Default)]
+struct Told(Mutex<Vec<String>>);
+
+impl Progress for Told {
+    fn on(&self, event: Event<'_>) {
+        if let Event::Warning(text) = event {
+            self.0.lock().unwrap().push(text.to_owned());
+        }
+    }
+}
+
+#[test]
+fn a_rebuild_says_whom_it_waits_for_and_does_not_wait_for_ever() {
+    let fixture = Fixture::with_history();
+    let before = everything(&fixture.open());
+    let quick = FsckOptions {
+        patience: Duration::from_millis(50),
+        ..REBUILD
+    };
+    for (lock, words) in [
+        ("gc.lock", "a transfer"),
+        ("repack.lock", "a gc or repack"),
+        ("commit.lock", "a commit"),
+    ] {
+        let held = fs::File::create(fixture.root().join(".fai").join(lock)).unwrap();
+        held.lock_shared().unwrap();
+        let told = Told::default();
+        let error = fixture.open().fsck(&quick, &told).unwrap_err();
+        assert!(
+            matches!(error, Error::BeingWritten(_) | Error::BeingCollected(_)),
+            "{error}"
+        );
+        assert!(error.to_string().contains(lock), "{error}");
+        let told = told.0.into_inner().unwrap();
+        assert!(told.len() == 1 && told[0].contains(words), "{told:?}");
+        let error = Repository::fsck_rebuild_at(fixture.root(), None, quick.patience, &Silent).unwrap_err();
+        assert!(error.to_string().contains(lock), "{error}");
+    }
+    // Who ends in time is waited for.
+    let held = fs::File::create(fixture.root().join(".fai/gc.lock")).unwrap();
+    held.lock_shared().unwrap();
+    let ends = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        drop(held);
+    });
+    let patient = FsckOptions {
+        patience: Duration::from_secs(60),
+        ..REBUILD
+    };
+    assert_eq!(fixture.fsck(patient).problems, []);
+    ends.join().unwrap();
+    assert_eq!(everything(&fixture.open()), before);
 }
 
 #[test]
@@ -291,7 +348,7 @@ fn a_newer_database_is_left_alone() {
     let fixture = Fixture::with_history();
     let known = fixture.schema();
     fixture.sql("PRAGMA user_version = 1000");
-    assert!(Repository::fsck_rebuild_at(fixture.root(), None, &Silent).is_err());
+    assert!(Repository::fsck_rebuild_at(fixture.root(), None, PATIENCE, &Silent).is_err());
     fixture.sql(&format!("PRAGMA user_version = {known}"));
     assert_eq!(fixture.fsck(FULL).problems, []);
 }

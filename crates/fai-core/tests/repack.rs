@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{FULL, Fixture, REBUILD, everything, noise};
+use fai_core::object::{Hash, Id, Kind};
 use fai_core::repo::{Error, Event, GcOptions, Progress, RepackOptions, RepackReport, Repository, Silent};
 
 const USUAL: RepackOptions = RepackOptions {
@@ -83,6 +84,98 @@ fn family() -> Fixture {
     }
     assert_eq!(deltas(&fixture), (3, 2));
     fixture
+}
+
+/// Version 0 of that model with changes of its own, as a fine-tune has them.
+fn tuned(number: u64) -> Vec<u8> {
+    let mut bytes = model(0);
+    let begin = bytes.len() - 120_000;
+    let own = noise(1000 + number, 60_000);
+    for (pair, change) in bytes[begin..].chunks_mut(2).zip(own) {
+        let nudge = u16::from(change < 60) * u16::from(change % 7 + 1);
+        let weight = u16::from_le_bytes([pair[0], pair[1]]).wrapping_add(nudge);
+        pair.copy_from_slice(&weight.to_le_bytes());
+    }
+    bytes
+}
+
+/// Fine-tunes that came before what they were made from: the first one stands alone and everything hangs on it.
+fn disorder() -> Fixture {
+    let mut fixture = Fixture::new();
+    for number in 1..4 {
+        fixture.write(&format!("tuned-{number}.safetensors"), &tuned(number));
+        fixture.commit("a fine-tune");
+    }
+    fixture.write("base.safetensors", &model(0));
+    fixture.commit("the base");
+    fixture
+}
+
+/// The bytes that all chunks take.
+fn payloads(fixture: &Fixture) -> i64 {
+    number(fixture, "SELECT sum(encoded_len) FROM records WHERE kind = 1")
+}
+
+/// The base of the largest chunk of the file at `path`, and its id.
+fn standing(fixture: &Fixture, path: &str) -> (Option<Hash>, Hash) {
+    let repository = fixture.open();
+    let listed = repository.list(None, &fai_core::object::RepoPath::parse(path).unwrap());
+    let chunks = repository.chunks(listed.unwrap()[0].file).unwrap().chunks;
+    let id = chunks.iter().max_by_key(|chunk| chunk.size).unwrap().id;
+    let located = repository.store().locate(Kind::Chunk, id.hash()).unwrap();
+    (located.header.base, *id.hash())
+}
+
+#[test]
+fn what_came_before_its_base_stands_on_it_in_the_end() {
+    let fixture = disorder();
+    let (above, base) = standing(&fixture, "base.safetensors");
+    assert!(above.is_some(), "the base came last");
+    let (files, bytes) = (everything(&fixture.open()), payloads(&fixture));
+    let plan = repack(&fixture, RepackOptions { dry_run: true, ..USUAL });
+    let done = repack(&fixture, USUAL);
+    assert!(done.rebased + done.shortened >= 3, "{done:?}");
+    assert!(
+        payloads(&fixture) < bytes - bytes / 20,
+        "{} of {bytes}",
+        payloads(&fixture)
+    );
+    assert!(done.written_bytes - done.removed_bytes.min(done.written_bytes) <= plan.needed_bytes);
+    assert_eq!(standing(&fixture, "base.safetensors"), (None, base));
+    for number in 1..4 {
+        let (on, _) = standing(&fixture, &format!("tuned-{number}.safetensors"));
+        assert_eq!(on, Some(base), "fine-tune {number}");
+    }
+    assert_eq!(deltas(&fixture), (3, 0));
+    assert_eq!(everything(&fixture.open()), files);
+    assert_sound(&fixture);
+    assert_eq!(repack(&fixture, USUAL).chosen, 0, "there is nothing left to do");
+    assert_eq!(fixture.fsck(REBUILD).problems, []);
+    assert_eq!(everything(&fixture.open()), files);
+}
+
+#[test]
+fn a_single_file_without_a_base_finds_one() {
+    let mut fixture = Fixture::new();
+    fixture.write("base.safetensors", &model(0));
+    fixture.commit("the base");
+    let base = standing(&fixture, "base.safetensors").1;
+    for number in 1..9 {
+        fixture.write(&format!("tuned-{number}.safetensors"), &tuned(number));
+        if number == 5 {
+            // As if the base had not been known.
+            fixture.sql("UPDATE newest_tensors SET name = name || '?'");
+        }
+        fixture.commit("a fine-tune");
+    }
+    assert_eq!(standing(&fixture, "tuned-5.safetensors").0, None);
+    let files = everything(&fixture.open());
+    let done = repack(&fixture, USUAL);
+    assert!(done.rebased > 0, "{done:?}");
+    assert_eq!(standing(&fixture, "tuned-5.safetensors").0, Some(base));
+    assert_eq!(everything(&fixture.open()), files);
+    assert_sound(&fixture);
+    assert_eq!(repack(&fixture, USUAL).chosen, 0);
 }
 
 #[test]
@@ -259,14 +352,9 @@ fn what_an_interrupted_transfer_brought_keeps_what_it_stands_on() {
     let report = repository.gc(&NOW, &Silent).unwrap();
     assert!(report.removed > 0 && report.waiting == 1, "{report:?}");
     let quarantine = repository.quarantine().unwrap();
-    let of_body = fai_core::object::Kind::Chunk.hash(&body);
+    let of_body = Kind::Chunk.hash(&body);
     let same = |bytes: &[u8], _: &_| bytes == body;
-    assert!(
-        quarantine
-            .store()
-            .with(fai_core::object::Kind::Chunk, &of_body, same)
-            .unwrap()
-    );
+    assert!(quarantine.store().with(Kind::Chunk, &of_body, same).unwrap());
     quarantine.remove().unwrap();
     assert_eq!(repository.gc(&NOW, &Silent).unwrap().removed, 1);
     assert_sound(&fixture);
@@ -298,6 +386,15 @@ fn crashing_repack() {
 
 #[test]
 fn a_kill_at_any_step_loses_nothing() {
+    kill_at_every_step(family);
+}
+
+#[test]
+fn a_kill_while_a_base_and_what_stood_on_it_change_places_loses_nothing() {
+    kill_at_every_step(disorder);
+}
+
+fn kill_at_every_step(family: impl Fn() -> Fixture) {
     let mut step = 0;
     loop {
         let fixture = family();

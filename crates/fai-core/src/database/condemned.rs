@@ -143,17 +143,6 @@ impl Database {
             .collect()
     }
 
-    /// The packs with chunks that stand on deltas.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn packs_with_chains(&self) -> Result<Vec<Hash>, DatabaseError> {
-        let sql = "SELECT DISTINCT p.name FROM records r JOIN records b ON b.hash = r.base \
-                   JOIN packs p ON p.id = r.pack WHERE b.base IS NOT NULL";
-        let found = self.rows(sql, [], |row| hash_column(row, 0))?;
-        Ok(found.into_iter().flatten().collect())
-    }
-
     /// Forgets packs, whose files are gone, in one transaction. The caller knows that no record lies in them.
     ///
     /// # Errors

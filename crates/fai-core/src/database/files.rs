@@ -84,6 +84,16 @@ impl Database {
         })
     }
 
+    /// The files that have tensors and are not condemned.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn files_with_tensors(&self) -> Result<Vec<FileId>, DatabaseError> {
+        let sql = "SELECT file FROM files WHERE tensors > 0 AND file NOT IN (SELECT hash FROM condemned) ORDER BY file";
+        let found = self.rows(sql, [], |row| hash_column(row, 0))?;
+        Ok(found.into_iter().flatten().map(FileId::from_hash).collect())
+    }
+
     /// The files with this content.
     ///
     /// # Errors

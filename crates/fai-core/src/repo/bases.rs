@@ -4,12 +4,18 @@
 //! same path, in files added just before, and in the newest tensor like it anywhere. Several files may offer themselves;
 //! a trial on a few chunks ranks them. Nothing is lost when a base is missing or far off: then chunks stand alone. How
 //! a chunk is encoded against its base is not here.
+//!
+//! For files that came in an unlucky order the same is asked once more when packs are rewritten (`family`): then all of them
+//! are there, and the one that serves the others best can stand alone (`arrange`).
 
+mod arrange;
+mod family;
 mod offer;
 mod trial;
 
 use std::collections::HashMap;
 
+pub(super) use family::Rebase;
 pub(super) use offer::FileBases;
 
 use self::offer::Offer;

@@ -14,8 +14,8 @@ use super::{Error, Repository};
 use crate::database::FileStat;
 use crate::object::{FileId, Manifest, RepoPath};
 
-/// Files are stored, staged and evicted in groups that end with the file that makes them so large, in bytes: what a
-/// group frees is there for the next one, so that an archive needs little more room than it takes when it is stored.
+/// Files are stored, staged and evicted in groups of at most so many bytes, or of one larger file: what a group frees is
+/// there for the next one, so an archive needs no more room beside what it takes when it is stored than its largest group.
 const GROUP: u64 = 1 << 30;
 
 /// Most files of a group.
@@ -36,16 +36,17 @@ pub(super) struct Candidate {
     pub stat: FileStat,
 }
 
-/// `files` in groups of at most about [`GROUP`] bytes, in their order.
+/// `files` in groups of at most [`GROUP`] bytes, in their order. A larger file is a group of its own.
 pub(super) fn groups(files: Vec<Found>) -> Vec<Vec<Found>> {
     let (mut groups, mut group, mut bytes) = (Vec::new(), Vec::new(), 0u64);
     for file in files {
-        bytes = bytes.saturating_add(file.stat.size);
-        group.push(file);
-        if bytes >= GROUP || group.len() >= GROUP_FILES {
+        let with_it = bytes.saturating_add(file.stat.size);
+        if with_it > GROUP || group.len() >= GROUP_FILES {
             groups.push(std::mem::take(&mut group));
             bytes = 0;
         }
+        bytes = bytes.saturating_add(file.stat.size);
+        group.push(file);
     }
     groups.push(group);
     groups.retain(|group| !group.is_empty());
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_end_when_they_are_full() {
+    fn groups_end_before_they_get_too_large() {
         let found = |size| Found {
             path: RepoPath::parse("a").unwrap(),
             stat: FileStat {
@@ -278,7 +279,10 @@ mod tests {
         };
         assert_eq!(sizes(vec![]), [0; 0]);
         assert_eq!(sizes(vec![1, 2, 3]), [3]);
-        assert_eq!(sizes(vec![GROUP / 2, GROUP / 2, 1, u64::MAX, 5]), [2, 2, 1]);
+        assert_eq!(sizes(vec![GROUP / 2, GROUP / 2, 1, u64::MAX, 5]), [2, 1, 1, 1]);
+        // One byte too many, and the file before it does not wait for it.
+        assert_eq!(sizes(vec![GROUP - 1, 2, GROUP - 2, 1]), [1, 2, 1]);
+        assert_eq!(sizes(vec![GROUP + 1, GROUP, 0, 0]), [1, 3]);
         assert_eq!(sizes(vec![0; GROUP_FILES + 1]), [GROUP_FILES, 1]);
     }
 }

@@ -14,11 +14,12 @@ mod rescue;
 mod verify;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use findings::Findings;
 pub(super) use findings::explain;
 
-use super::durable::lock;
+use super::collect::alone;
 use super::progress::Progress;
 use super::reach::Roots;
 use super::{Error, Head, Repository};
@@ -31,6 +32,8 @@ pub struct FsckOptions {
     pub full: bool,
     /// First makes the index anew from the packs; this reads and verifies every record, too.
     pub rebuild: bool,
+    /// How long a rebuild waits for others who are at work in the repository.
+    pub patience: Duration,
 }
 
 /// What a check found.
@@ -80,10 +83,7 @@ impl Repository {
     pub fn fsck(&self, options: &FsckOptions, progress: &dyn Progress) -> Result<FsckReport, Error> {
         let mut findings = Findings::default();
         if options.rebuild {
-            let _no_collection = self.keep_collectors_out()?;
-            let _no_writers = self.keep_writers_out()?;
-            let _exclusive = lock(&self.directory.join("lock"), false)?;
-            let _no_commits = lock(&self.directory.join("commit.lock"), false)?;
+            let _all = alone(&self.directory, options.patience, progress)?;
             self.rebuild(&mut findings, progress)?;
             self.check(false, &mut findings, &super::Silent)?;
         } else {

@@ -73,13 +73,7 @@ impl Stats {
     /// What is saved, in bytes, by each cause: equal chunks stored once (`identical`), and the encodings by their names.
     /// `logical_bytes + unreferenced_bytes`, less all of these, plus `overhead_bytes`, is `stored_bytes`.
     pub fn savings_by_cause(&self) -> Vec<(&'static str, u64)> {
-        let encoded = SHORTENING.map(|codec| {
-            let name = codec.name();
-            (name, self.by_encoding.get(name).map_or(0, EncodingStats::saved))
-        });
-        std::iter::once(("identical", self.saved_identical))
-            .chain(encoded)
-            .collect()
+        saved_by_encoding(self.saved_identical, &self.by_encoding)
     }
 
     /// `bytes` as a part of `logical_bytes`; 0 when those are none.
@@ -89,6 +83,18 @@ impl Stats {
             logical => bytes as f64 / logical as f64,
         }
     }
+}
+
+/// What is saved by equal chunks and by each encoding.
+pub(super) fn saved_by_encoding(
+    identical: u64,
+    by_encoding: &BTreeMap<&'static str, EncodingStats>,
+) -> Vec<(&'static str, u64)> {
+    let encoded = SHORTENING.map(|codec| {
+        let name = codec.name();
+        (name, by_encoding.get(name).map_or(0, EncodingStats::saved))
+    });
+    std::iter::once(("identical", identical)).chain(encoded).collect()
 }
 
 impl Repository {

@@ -211,7 +211,7 @@ impl Store {
     }
 
     /// A chunk and those that it stands on, down to one that stands alone.
-    fn chain_of(&self, hash: &Hash) -> Option<Vec<Hash>> {
+    pub(super) fn chain_of(&self, hash: &Hash) -> Option<Vec<Hash>> {
         let mut chain = Vec::new();
         let mut next = Some(*hash);
         while let Some(link) = next {

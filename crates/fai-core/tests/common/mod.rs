@@ -3,22 +3,29 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fai_core::object::{Author, RepoPath, Time};
 use fai_core::repo::{AddOptions, AddReport, CommitRequest, FsckOptions, FsckReport, InitOptions, Repository, Silent};
 use tempfile::TempDir;
 
+/// How long rebuilds wait for others.
+pub const PATIENCE: Duration = Duration::from_millis(500);
+
 pub const CHECK: FsckOptions = FsckOptions {
     full: false,
     rebuild: false,
+    patience: PATIENCE,
 };
 pub const FULL: FsckOptions = FsckOptions {
     full: true,
     rebuild: false,
+    patience: PATIENCE,
 };
 pub const REBUILD: FsckOptions = FsckOptions {
     full: false,
     rebuild: true,
+    patience: PATIENCE,
 };
 
 /// Bytes that no encoding makes shorter.

@@ -227,6 +227,7 @@ impl World {
         let check = FsckOptions {
             full: true,
             rebuild: false,
+            patience: Duration::ZERO,
         };
         assert_eq!(self.repository.fsck(&check, &Silent).unwrap().problems, []);
         for (name, tip) in self.repository.refs().unwrap() {
@@ -273,7 +274,11 @@ proptest! {
         let before = records(&world);
         world.collect(None);
         prop_assert_eq!(records(&world), before);
-        let rebuild = FsckOptions { full: true, rebuild: true };
+        let rebuild = FsckOptions {
+            full: true,
+            rebuild: true,
+            patience: Duration::from_millis(500),
+        };
         let report = world.repository.fsck(&rebuild, &Silent).unwrap();
         prop_assert_eq!(report.problems, []);
         prop_assert_eq!(records(&world), before);

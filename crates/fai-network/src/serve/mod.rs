@@ -10,6 +10,7 @@ mod records;
 mod sync;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fai_core::Repository;
@@ -54,6 +55,8 @@ pub struct Offer {
     pub repository: Arc<Repository>,
     /// Who may do what.
     pub permit: Permit,
+    /// Bytes of records, and of what was offered instead of them, that were written to peers so far.
+    pub sent: Arc<AtomicU64>,
 }
 
 impl Offer {

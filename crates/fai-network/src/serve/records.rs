@@ -2,6 +2,7 @@
 //! them.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use fai_core::object::Hash;
@@ -93,6 +94,7 @@ impl Shared {
                 written?;
                 *records += count;
                 *bytes += len;
+                offer.sent.fetch_add(len, Ordering::Relaxed);
                 next = read?;
             }
             frame::flush(stream).await?;

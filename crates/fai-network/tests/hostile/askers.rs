@@ -49,6 +49,7 @@ impl Server {
             name: "model".into(),
             repository: Arc::clone(&asker.repository),
             permit: Arc::new(permit),
+            sent: Arc::default(),
         };
         let (told, happenings) = mpsc::channel(16);
         let serving = serve(node.clone(), incoming, vec![offer], told, Arc::new(Time::default));

@@ -12,7 +12,7 @@ use crate::tensor::Element;
 
 /// A stored file with its tensors.
 pub(super) struct Offer<'a> {
-    reader: FileReader<'a>,
+    pub(super) reader: FileReader<'a>,
     tensors: HashMap<String, TensorRecord>,
     /// What its chunks stand on is closer than they are.
     pub roots: bool,
@@ -118,15 +118,27 @@ impl<'a> FileBases<'a> {
 
     /// The chunk that the one at `offset`, of `len` bytes, probably resembles.
     pub fn hint(&self, repository: &Repository, offset: u64, len: usize, element: Element) -> Option<BaseHint> {
+        let pair = self.pair_of(offset, len)?;
+        (element == pair.element).then(|| self.hint_of(repository, pair, offset))?
+    }
+
+    /// The same for a chunk that is stored, with the element that lies in it.
+    pub(super) fn stored_hint(&self, repository: &Repository, offset: u64, len: usize) -> Option<(Element, BaseHint)> {
+        let pair = self.pair_of(offset, len)?;
+        Some((pair.element, self.hint_of(repository, pair, offset)?))
+    }
+
+    /// The pair that holds the byte at `offset`, or else the first one of the next `len` bytes.
+    fn pair_of(&self, offset: u64, len: usize) -> Option<&Pair> {
         let after = self.pairs.partition_point(|pair| pair.start <= offset);
         let holding = after.checked_sub(1).and_then(|index| self.pairs.get(index));
-        let pair = match holding.filter(|pair| offset < pair.end) {
-            Some(pair) => pair,
-            None => self.pairs.get(after).filter(|pair| pair.start < offset + len as u64)?,
-        };
-        if element != pair.element {
-            return None;
+        match holding.filter(|pair| offset < pair.end) {
+            Some(pair) => Some(pair),
+            None => self.pairs.get(after).filter(|pair| pair.start < offset + len as u64),
         }
+    }
+
+    fn hint_of(&self, repository: &Repository, pair: &Pair, offset: u64) -> Option<BaseHint> {
         let offer = self.offers.get(pair.offer)?;
         let counterpart = pair.counterpart(offset)?;
         let (start, extent) = offer.reader.extent_at(counterpart).ok()?;

@@ -23,10 +23,10 @@ pub(super) struct Trial {
 }
 
 /// The start of a chunk of the new file.
-struct Sample {
-    offset: u64,
-    element: Element,
-    bytes: Vec<u8>,
+pub(super) struct Sample {
+    pub offset: u64,
+    pub element: Element,
+    pub bytes: Vec<u8>,
 }
 
 impl Trial {
@@ -86,7 +86,7 @@ impl Trial {
 }
 
 /// Starts of steps, spread evenly over the bytes of the tensors.
-fn samples(wanted: &[Wanted], source: &dyn ReadAt) -> Vec<Sample> {
+pub(super) fn samples(wanted: &[Wanted], source: &dyn ReadAt) -> Vec<Sample> {
     let len = |wanted: &Wanted| wanted.tensor.end - wanted.tensor.start;
     let total: u64 = wanted.iter().map(len).sum();
     let mut samples = Vec::new();

@@ -6,14 +6,17 @@
 //! could wait for each other.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::repo::durable::{lock, try_lock};
+use crate::repo::progress::{Event, Progress};
 use crate::repo::{Error, Repository, Store};
 
 const WRITERS: &str = "gc.lock";
 const COLLECTORS: &str = "repack.lock";
+const WORKTREE: &str = "lock";
+const COMMITS: &str = "commit.lock";
 
 /// Between two attempts to take a lock.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -31,12 +34,8 @@ impl Repository {
         self.store.pin()
     }
 
-    /// While this is held nobody stores anything, nor begins to. Waits for those who do.
-    pub(in crate::repo) fn keep_writers_out(&self) -> Result<File, Error> {
-        lock(&self.directory.join(WRITERS), false)
-    }
-
-    /// The same, but gives up when they take longer than `patience`.
+    /// While this is held nobody stores anything, nor begins to. Waits for those who do, but gives up when they take longer
+    /// than `patience`.
     pub(super) fn without_writers(&self, patience: Duration) -> Result<File, Error> {
         let path = self.directory.join(WRITERS);
         taken(&path, patience)?.ok_or(Error::BeingWritten(path))
@@ -47,11 +46,40 @@ impl Repository {
         let path = self.directory.join(COLLECTORS);
         taken(&path, patience)?.ok_or(Error::BeingCollected(path))
     }
+}
 
-    /// The same; waits for one that runs.
-    pub(in crate::repo) fn keep_collectors_out(&self) -> Result<File, Error> {
-        lock(&self.directory.join(COLLECTORS), false)
+/// All locks of the repository at `directory`: while they are held nobody else is at work there. Tells `progress` whom it
+/// waits for.
+///
+/// # Errors
+/// [`Error::BeingCollected`] and [`Error::BeingWritten`] when one of them is held by others for all of `patience`.
+pub(in crate::repo) fn alone(
+    directory: &Path,
+    patience: Duration,
+    progress: &dyn Progress,
+) -> Result<Vec<File>, Error> {
+    let kinds: [(&str, &str, fn(PathBuf) -> Error); 4] = [
+        (COLLECTORS, "a gc or repack", Error::BeingCollected),
+        (WRITERS, "an add, a commit or a transfer", Error::BeingWritten),
+        (WORKTREE, "a command that changes the folder", Error::BeingWritten),
+        (COMMITS, "a commit", Error::BeingWritten),
+    ];
+    let mut held = Vec::new();
+    for (name, who, error) in kinds {
+        let path = directory.join(name);
+        let mut found = taken(&path, Duration::ZERO)?;
+        if found.is_none() {
+            let seconds = patience.as_secs();
+            let text = format!(
+                "waiting up to {seconds} seconds for {who} to end ({} is held)",
+                path.display()
+            );
+            progress.on(Event::Warning(&text));
+            found = taken(&path, patience)?;
+        }
+        held.push(found.ok_or_else(|| error(path))?);
     }
+    Ok(held)
 }
 
 /// The lock at `path`, unless somebody holds it for all of `patience`.

@@ -4,20 +4,23 @@
 //! writers rely on, and how packs are replaced, is in `locks` and `packs`.
 
 mod condemn;
+mod graph;
 mod incomplete;
 mod locks;
 mod mark;
 mod packs;
+mod recode;
 mod repack;
 
 use std::time::Duration;
 
 use condemn::Amount;
+pub(super) use locks::alone;
 use mark::{Marks, Roots};
-use packs::{Moved, Moving, ideal_len};
+use packs::{AsTheyAre, Moved, Moving, ideal_len};
 
 pub use packs::{KeptPack, Shortage};
-pub use repack::{RepackOptions, RepackReport};
+pub use repack::{RepackOptions, RepackPlan, RepackReport};
 
 use super::durable::try_lock;
 use super::progress::{Event, Progress};
@@ -240,7 +243,7 @@ impl Repository {
             bytes: wasteful.iter().map(|usage| usage.headers + usage.payloads).sum(),
         });
         for batch in packs::batches(&wasteful, PACK_TARGET) {
-            self.move_packs(batch, moving, &mut |_, _, _| Ok(None), moved)?;
+            self.move_packs(batch, moving, &mut AsTheyAre, moved)?;
             if moved.shortage.is_some() {
                 break;
             }

@@ -61,10 +61,32 @@ impl Moved {
     }
 }
 
-/// May give another encoding of a record that is about to be copied. It is shown the header, the payload and the
-/// verified raw bytes; what it returns must decode to the same.
-pub(super) type Recode<'a> =
-    dyn FnMut(&RecordHeader, &[u8], &[u8]) -> Result<Option<(RecordHeader, Vec<u8>)>, Error> + 'a;
+/// Gives records that are copied another encoding, or leaves them as they are.
+pub(super) trait Recode {
+    /// Packs are about to be copied. When it comes twice in a row nothing came of the first time.
+    fn begin(&mut self) {}
+
+    /// Is shown the header of a record that is about to be copied, its payload and its verified raw bytes. What it returns must decode
+    /// to the same.
+    fn recode(
+        &mut self,
+        header: &RecordHeader,
+        payload: &[u8],
+        raw: &[u8],
+    ) -> Result<Option<(RecordHeader, Vec<u8>)>, Error>;
+
+    /// What was copied since is in the index.
+    fn moved(&mut self) {}
+}
+
+/// Leaves everything as it is.
+pub(super) struct AsTheyAre;
+
+impl Recode for AsTheyAre {
+    fn recode(&mut self, _: &RecordHeader, _: &[u8], _: &[u8]) -> Result<Option<(RecordHeader, Vec<u8>)>, Error> {
+        Ok(None)
+    }
+}
 
 /// How packs are moved.
 pub(super) struct Moving<'a> {
@@ -91,7 +113,7 @@ impl Repository {
         &self,
         sources: &[PackUsage],
         moving: &Moving<'_>,
-        recode: &mut Recode<'_>,
+        recode: &mut dyn Recode,
         moved: &mut Moved,
     ) -> Result<(), Error> {
         let mut sources = sources.to_vec();
@@ -113,13 +135,14 @@ impl Repository {
             if records.is_empty() {
                 return Ok(());
             }
+            recode.begin();
             let judge = |location: &Location, payload: &[u8]| {
                 let header = &location.header;
                 if let Err(reason) = self.decoded(&mut decoder, header, payload, &mut raw)? {
                     return Ok::<_, Error>(Verdict::Damaged(reason));
                 }
                 moving.progress.on(Event::Bytes(header.record_len()));
-                Ok(match recode(header, payload, &raw)? {
+                Ok(match recode.recode(header, payload, &raw)? {
                     Some((header, payload)) => Verdict::Instead(header, payload),
                     None => Verdict::Keep,
                 })
@@ -127,7 +150,7 @@ impl Repository {
             match rewrite(self.store.packs(), &incoming, &records, judge) {
                 Ok(Rewrite::Done(copied)) => {
                     moving.step("fresh packs are written");
-                    return self.swap(&sources, copied, moving, moved);
+                    return self.swap(&sources, copied, moving, recode, moved);
                 }
                 Ok(Rewrite::Damaged(location, reason)) => {
                     let (kind, hash) = (location.header.kind.name(), location.header.hash.short());
@@ -200,6 +223,7 @@ impl Repository {
         sources: &[PackUsage],
         copied: Vec<Copied>,
         moving: &Moving<'_>,
+        recode: &mut dyn Recode,
         moved: &mut Moved,
     ) -> Result<(), Error> {
         let folder = self.store.packs().folder();
@@ -215,6 +239,7 @@ impl Repository {
             let moves = sealed.iter().map(|(pack, from)| writer.move_records(pack, from));
             moves.sum::<Result<u64, _>>().map_err(Error::from)
         })?;
+        recode.moved();
         moving.step("the index finds the records in them");
         moved.written += sealed.len() as u64;
         moved.written_bytes += sealed.iter().map(|(pack, _)| pack.len).sum::<u64>();

@@ -59,7 +59,12 @@ impl Visit for Check<'_> {
 
     fn file(&mut self, from: NeededBy<'_>, entry: Entry) -> Result<(), Error> {
         let whole = match (&self.selection, from) {
-            (Some(selection), NeededBy::Path(path, _) | NeededBy::Staged(path)) => selection.selects(path),
+            (Some(selection), NeededBy::Path(path, _)) => selection.selects(path),
+            // What was added here is nowhere else. Only what a commit has already, at a path that is left out, may be missing: a
+            // file that was moved without its contents.
+            (Some(selection), NeededBy::Staged(path)) => {
+                selection.selects(path) || !self.files.contains_key(&(entry.file, false))
+            }
             _ => true,
         };
         let key = (entry.file, whole);

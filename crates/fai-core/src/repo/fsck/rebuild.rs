@@ -1,5 +1,6 @@
 //! `--rebuild`: the index and all that is known about files, made anew from the packs.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -215,15 +216,23 @@ fn enter_all(writer: &Writer<'_>, folder: &Path, names: &BTreeSet<Hash>) -> Resu
         }
     }
     loop {
-        // What stands on what was entered before; what is entered now is one delta deeper.
-        let mut entered: HashSet<Hash> = HashSet::new();
+        // What stands on what was entered before; what is entered now is one delta deeper. So nothing may stand on that
+        // yet, not even in the same pack: the next one may hold the record with a shorter chain.
+        let entered: RefCell<HashSet<Hash>> = RefCell::default();
         for name in &with_deltas {
-            let fresh = writer.insert_some(&read_sealed(folder, *name)?, |entry| match entry.header.base {
-                Some(base) => Ok(!entered.contains(&base) && writer.has_record(&base)?),
-                None => Ok(false),
+            writer.insert_some(&read_sealed(folder, *name)?, |entry| {
+                let Some(base) = entry.header.base else {
+                    return Ok(false);
+                };
+                let stands = !entered.borrow().contains(&base) && writer.has_record(&base)?;
+                let fresh = stands && !writer.has_record(&entry.header.hash)?;
+                if fresh {
+                    entered.borrow_mut().insert(entry.header.hash);
+                }
+                Ok(fresh)
             })?;
-            entered.extend(fresh);
         }
+        let entered = entered.into_inner();
         if entered.is_empty() {
             return Ok(());
         }
@@ -231,21 +240,39 @@ fn enter_all(writer: &Writer<'_>, folder: &Path, names: &BTreeSet<Hash>) -> Resu
 }
 
 /// Where the chunks lie that deltas stand on, as the packs themselves say. Of several records of one chunk the one that
-/// stands alone, so that no two of them can come to stand on each other.
+/// stands alone, else one with the shortest chain, so that no two of them can come to stand on each other.
 fn bases(folder: &Path, names: &BTreeSet<Hash>) -> HashMap<Hash, Location> {
     let packs = || names.iter().filter_map(|name| read_sealed(folder, *name).ok());
     let needed: HashSet<Hash> = packs()
         .flat_map(|pack| pack.entries.into_iter().filter_map(|entry| entry.header.base))
         .collect();
     let mut found: HashMap<Hash, Location> = HashMap::new();
+    let mut waiting: Vec<Location> = Vec::new();
     if needed.is_empty() {
         return found;
     }
     for location in packs().flat_map(|pack| locations(&pack)) {
         let hash = location.header.hash;
-        if needed.contains(&hash) && (location.header.base.is_none() || !found.contains_key(&hash)) {
-            found.insert(hash, location);
+        match location.header.base {
+            _ if !needed.contains(&hash) => {}
+            None => drop(found.entry(hash).or_insert(location)),
+            Some(_) => waiting.push(location),
         }
+    }
+    loop {
+        waiting.retain(|location| !found.contains_key(&location.header.hash));
+        let on_found = |location: &&Location| location.header.base.is_some_and(|base| found.contains_key(&base));
+        let next: Vec<Location> = waiting.iter().filter(on_found).copied().collect();
+        if next.is_empty() {
+            break;
+        }
+        for location in next {
+            found.entry(location.header.hash).or_insert(location);
+        }
+    }
+    // What stands on nothing that is here is damaged, and is found to be so when it is read.
+    for location in waiting {
+        found.entry(location.header.hash).or_insert(location);
     }
     found
 }
@@ -312,4 +339,82 @@ pub(super) fn free_name(wanted: &Path) -> PathBuf {
         .chain((2..).map(numbered))
         .find(|path| !taken(path))
         .unwrap_or_else(|| wanted.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Codec;
+    use crate::database::Database;
+    use crate::storage::{PackWriter, RecordHeader};
+
+    fn chunk(number: u8) -> Hash {
+        Kind::Chunk.hash(&[number])
+    }
+
+    /// A pack of chunks with what each stands on. What the payloads are does not matter to an index; `salt` gives the
+    /// pack another name.
+    fn pack(folder: &Path, records: &[(u8, Option<u8>)], salt: u8) -> Hash {
+        let mut writer = PackWriter::create(folder).unwrap();
+        for (number, base) in records.iter().copied().chain([(salt, None)]) {
+            let header = RecordHeader {
+                kind: Kind::Chunk,
+                codec: if base.is_some() { Codec::Delta } else { Codec::Raw },
+                raw_len: 1,
+                encoded_len: 1,
+                hash: chunk(number),
+                base: base.map(chunk),
+            };
+            writer.append(header, &[number]).unwrap();
+        }
+        writer.finish().unwrap().seal(folder).unwrap().name
+    }
+
+    /// What numbers 0 to 9 stand on after both ways of choosing among the records of some packs.
+    fn chosen(packs: &[&[(u8, Option<u8>)]], salt: u8) -> [Vec<Option<Hash>>; 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let salts = salt..=u8::MAX;
+        let names: BTreeSet<Hash> = packs
+            .iter()
+            .zip(salts)
+            .map(|(records, salt)| pack(folder.path(), records, salt))
+            .collect();
+        let database = Database::open(&folder.path().join("db.sqlite")).unwrap();
+        let entered: Result<(), Error> = database.transaction(|writer| enter_all(writer, folder.path(), &names));
+        entered.unwrap();
+        let found = bases(folder.path(), &names);
+        let indexed = (0..10).map(|n| database.locate(&chunk(n)).unwrap().and_then(|found| found.header.base));
+        let read = (0..10).map(|n| found.get(&chunk(n)).and_then(|found| found.header.base));
+        [indexed.collect(), read.collect()]
+    }
+
+    #[test]
+    fn of_several_records_the_one_with_the_shortest_chain_counts() {
+        let long: &[(u8, Option<u8>)] = &[(0, None), (1, Some(0)), (2, Some(1)), (3, Some(2)), (4, Some(3))];
+        let short: &[(u8, Option<u8>)] = &[(2, Some(0)), (3, Some(2)), (4, Some(0))];
+        // Other names, so that each of the packs comes first sometimes.
+        for salt in 100..110 {
+            for chosen in chosen(&[long, short, &[(5, Some(4))]], salt) {
+                assert_eq!(chosen[1], Some(chunk(0)));
+                assert_eq!(chosen[2], Some(chunk(0)));
+                assert_eq!(chosen[3], Some(chunk(2)));
+                assert_eq!(chosen[4], Some(chunk(0)));
+            }
+        }
+    }
+
+    #[test]
+    fn what_changed_places_does_not_stand_on_each_other() {
+        let before: &[(u8, Option<u8>)] = &[(0, None), (1, Some(0)), (2, Some(1)), (3, Some(2))];
+        let after: &[(u8, Option<u8>)] = &[(2, Some(0)), (1, Some(2)), (3, Some(1)), (0, None)];
+        let centre: &[(u8, Option<u8>)] = &[(3, None), (0, Some(3)), (1, Some(3)), (2, Some(3))];
+        for salt in 100..110 {
+            for chosen in chosen(&[before, after], salt) {
+                assert_eq!(chosen[..3], [None, Some(chunk(0)), Some(chunk(0))]);
+            }
+            for chosen in chosen(&[before, centre], salt) {
+                assert_eq!((chosen[0], chosen[3]), (None, None));
+            }
+        }
+    }
 }

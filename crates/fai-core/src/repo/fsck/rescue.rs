@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::findings::explain;
 use super::rebuild::free_name;
 use super::{FsckOptions, FsckReport};
 use crate::database::{Database, DatabaseError, Rescued};
-use crate::repo::durable::lock;
+use crate::repo::collect::alone;
 use crate::repo::progress::Progress;
 use crate::repo::{DIRECTORY, Error, Repository, is_repository};
 
@@ -15,6 +16,7 @@ impl Repository {
     /// As [`Repository::fsck`] with `rebuild`, for the repository that `start` lies in, whose database may be damaged
     /// or gone. A damaged one is set aside as `db.sqlite.damaged`; refs, staging, evicted paths and operations that can
     /// still be read from it are kept. `threads` verify packs; `None` stands for one a core.
+    /// For those who are at work there it waits as long as `patience`.
     ///
     /// # Errors
     /// [`Error::NotARepository`]; a database that a newer version wrote, or that is not damaged and yet cannot be
@@ -22,14 +24,14 @@ impl Repository {
     pub fn fsck_rebuild_at(
         start: &Path,
         threads: Option<usize>,
+        patience: Duration,
         progress: &dyn Progress,
     ) -> Result<(Self, FsckReport), Error> {
         let absolute = start.canonicalize().map_err(Error::io("open", start))?;
         let (root, directory) = find(&absolute).ok_or_else(|| Error::NotARepository(absolute.clone()))?;
         let mut recovered = Vec::new();
         {
-            let _exclusive = lock(&directory.join("lock"), false)?;
-            let _no_commits = lock(&directory.join("commit.lock"), false)?;
+            let _all = alone(&directory, patience, progress)?;
             let path = directory.join("db.sqlite");
             if let Some(reason) = damage(&path)? {
                 recovered.push(replace(&path, &reason)?);
@@ -42,6 +44,7 @@ impl Repository {
         let options = FsckOptions {
             full: true,
             rebuild: true,
+            patience,
         };
         let mut report = repository.fsck(&options, progress)?;
         recovered.append(&mut report.recovered);
