@@ -165,10 +165,11 @@ impl Survey {
                 *theirs += other.iter().map(|value| value * value).sum::<f64>();
             }
             Survey::Sizes(sizes) => {
-                let base = widened::<f32>(dtype, versions.base);
                 for (sizes, side) in sizes.iter_mut().zip([versions.ours, versions.theirs]) {
-                    let side = widened::<f32>(dtype, side);
-                    sizes.read(side.iter().zip(&base).map(|(side, base)| (side - base).abs()));
+                    match dtype {
+                        Plain::F64 => sizes.read(&differences::<f64>(dtype, versions.base, side)),
+                        _ => sizes.read(&differences::<f32>(dtype, versions.base, side)),
+                    }
                 }
             }
         }
@@ -216,9 +217,9 @@ impl Sizes {
         }
     }
 
-    fn read(&mut self, sizes: impl Iterator<Item = f32>) {
+    fn read(&mut self, sizes: &[f32]) {
         // Positive floats are ordered as their bits are. What is no number has no size.
-        for bits in sizes.filter(|size| !size.is_nan()).map(f32::to_bits) {
+        for bits in sizes.iter().filter(|size| !size.is_nan()).map(|size| size.to_bits()) {
             let index = match self.upper {
                 None => {
                     self.total += 1;
@@ -301,7 +302,6 @@ impl Prepared {
                 narrow(dtype, triples.map(sum), out);
             }
             Prepared::Elected(ours_from, theirs_from) => {
-                let (ours_from, theirs_from) = (T::of(f64::from(ours_from)), T::of(f64::from(theirs_from)));
                 let elect = |(base, (ours, theirs)): (T, (T, T))| {
                     elected(
                         base,
@@ -315,9 +315,20 @@ impl Prepared {
     }
 }
 
+/// How large a difference is, as it is compared with others.
+fn size<T: Real>(difference: T) -> f32 {
+    difference.to_f32().abs()
+}
+
+/// How much a side differs from the base, element by element.
+fn differences<T: Real>(dtype: Plain, base: &[u8], side: &[u8]) -> Vec<f32> {
+    let (base, side) = (widened::<T>(dtype, base), widened::<T>(dtype, side));
+    side.iter().zip(base).map(|(side, base)| size(*side - base)).collect()
+}
+
 /// A difference if it is large enough, or no number.
-fn trimmed<T: Real>(difference: T, from: T) -> T {
-    match difference.size() < from {
+fn trimmed<T: Real>(difference: T, from: f32) -> T {
+    match size(difference) < from {
         true => T::of(0.0),
         false => difference,
     }
@@ -341,7 +352,6 @@ trait Real:
     Copy + PartialOrd + std::ops::Add<Output = Self> + std::ops::Sub<Output = Self> + std::ops::Mul<Output = Self>
 {
     fn of(value: f64) -> Self;
-    fn size(self) -> Self;
     fn to_f32(self) -> f32;
     fn to_f64(self) -> f64;
 }
@@ -349,10 +359,6 @@ trait Real:
 impl Real for f32 {
     fn of(value: f64) -> Self {
         value as f32
-    }
-
-    fn size(self) -> Self {
-        self.abs()
     }
 
     fn to_f32(self) -> f32 {
@@ -367,10 +373,6 @@ impl Real for f32 {
 impl Real for f64 {
     fn of(value: f64) -> Self {
         value
-    }
-
-    fn size(self) -> Self {
-        self.abs()
     }
 
     fn to_f32(self) -> f32 {
