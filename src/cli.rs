@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    access, add, cat, checkout, chunks, clone, commit, completions, config, demo, diff, fetch, fsck, gc, id, info,
-    init, log, ls, mv, peers, pull, push, remote, repack, restore, rm, serve, show, stats, status, version,
+    access, add, branch, cat, checkout, chunks, clone, commit, completions, config, demo, diff, fetch, fsck, gc, id,
+    info, init, log, ls, mv, op, peers, pull, push, reflog, remote, repack, reset, restore, rm, serve, show, stats,
+    status, switch, tag, undo, version,
 };
 
 /// Version control for AI models and their data, between peers, with no server that must exist.
@@ -50,9 +51,17 @@ pub enum Command {
     Ls(ls::Args),
     Cat(cat::Args),
     Checkout(checkout::Args),
+    Branch(branch::Args),
+    Switch(switch::Args),
+    Tag(tag::Args),
+    Reset(reset::Args),
     Restore(restore::Args),
     Rm(rm::Args),
     Mv(mv::Args),
+    Undo(undo::UndoArgs),
+    Redo(undo::RedoArgs),
+    Op(op::Args),
+    Reflog(reflog::Args),
     Info(info::Args),
     Chunks(chunks::Args),
     Stats(stats::Args),

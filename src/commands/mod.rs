@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod add;
+pub mod branch;
 pub mod cat;
 pub mod checkout;
 pub mod chunks;
@@ -20,17 +21,24 @@ pub mod init;
 pub mod log;
 pub mod ls;
 pub mod mv;
+pub mod news;
+pub mod op;
 pub mod peers;
 pub mod pull;
 pub mod push;
+pub mod reflog;
 pub mod remote;
 pub mod repack;
+pub mod reset;
 pub mod restore;
 pub mod rm;
 pub mod serve;
 pub mod show;
 pub mod stats;
 pub mod status;
+pub mod switch;
+pub mod tag;
+pub mod undo;
 pub mod version;
 
 use std::process::ExitCode;
@@ -53,9 +61,17 @@ pub fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Ls(args) => args.run(context),
         Command::Cat(args) => args.run(context),
         Command::Checkout(args) => args.run(context),
+        Command::Branch(args) => args.run(context),
+        Command::Switch(args) => args.run(context),
+        Command::Tag(args) => args.run(context),
+        Command::Reset(args) => args.run(context),
         Command::Restore(args) => args.run(context),
         Command::Rm(args) => args.run(context),
         Command::Mv(args) => args.run(context),
+        Command::Undo(args) => args.run(context),
+        Command::Redo(args) => args.run(context),
+        Command::Op(args) => args.run(context),
+        Command::Reflog(args) => args.run(context),
         Command::Info(args) => args.run(context),
         Command::Chunks(args) => args.run(context),
         Command::Stats(args) => args.run(context),
