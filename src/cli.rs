@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    access, add, cat, checkout, cherry_pick, chunks, clone, commit, completions, config, demo, diff, fetch, fsck, gc,
-    id, info, init, log, ls, merge, mv, peers, pull, push, remote, repack, resolve, restore, revert, rm, serve, show,
-    stats, status, version,
+    access, add, branch, cat, checkout, cherry_pick, chunks, clone, commit, completions, config, demo, diff, fetch, fsck,
+    gc, id, info, init, log, ls, merge, mv, op, peers, pull, push, reflog, remote, repack, reset, resolve, restore, revert,
+    rm, serve, show, stats, status, switch, tag, undo, version,
 };
 
 /// Version control for AI models and their data, between peers, with no server that must exist.
@@ -51,6 +51,10 @@ pub enum Command {
     Ls(ls::Args),
     Cat(cat::Args),
     Checkout(checkout::Args),
+    Branch(branch::Args),
+    Switch(switch::Args),
+    Tag(tag::Args),
+    Reset(reset::Args),
     Restore(restore::Args),
     Merge(merge::Args),
     Resolve(resolve::Args),
@@ -58,6 +62,10 @@ pub enum Command {
     Revert(revert::Args),
     Rm(rm::Args),
     Mv(mv::Args),
+    Undo(undo::UndoArgs),
+    Redo(undo::RedoArgs),
+    Op(op::Args),
+    Reflog(reflog::Args),
     Info(info::Args),
     Chunks(chunks::Args),
     Stats(stats::Args),

@@ -21,6 +21,8 @@ pub struct Context {
     pub folder: PathBuf,
     /// Where output goes.
     pub out: Output,
+    /// More is wanted than usual.
+    pub verbose: bool,
 }
 
 impl Context {
@@ -37,12 +39,21 @@ impl Context {
         Ok(Self {
             folder,
             out: Output::new(global.json, global.quiet),
+            verbose: global.verbose > 0,
         })
     }
 
     /// The repository that the folder lies in.
     pub fn repository(&self) -> Result<Repository> {
         let repository = Repository::discover(&self.folder)?;
+        // Whatever this run changes there can be undone as one.
+        repository.begin(self.now()?, &command_line())?;
+        if let Some(killed) = repository.interrupted()? {
+            self.out
+                .warn(format!("{:?} was interrupted while it changed files", killed.command));
+            self.out
+                .hint("`fai undo` takes back what it did; running the same command again completes it");
+        }
         Ok(match self.threads() {
             Some(threads) => repository.with_threads(threads),
             None => repository,
@@ -156,6 +167,22 @@ pub fn now() -> Result<Time> {
         seconds: zoned.timestamp().as_second(),
         offset_minutes,
     })
+}
+
+/// The command as it was typed, for the log of operations.
+fn command_line() -> String {
+    let quoted = |word: String| match word.is_empty() || word.contains(char::is_whitespace) {
+        true => format!("{word:?}"),
+        false => word,
+    };
+    let words = std::env::args_os()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into_owned());
+    let words = words.filter(|word| word != "--json").map(quoted);
+    std::iter::once("fai".to_owned())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// `Name <email>`, or just a name.

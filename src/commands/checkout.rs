@@ -99,6 +99,7 @@ impl Args {
             staged: source.is_some(),
             worktree: true,
             force: self.force,
+            give_up: self.force,
         };
         ensure_present(context, repository, repository.files_to_restore(paths, source)?)?;
         let bar = Bar::new(context.out, "Writing");

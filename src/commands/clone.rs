@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use fai_core::Repository;
 use fai_core::object::CommitId;
-use fai_core::repo::{Config, Error, InitOptions, Quarantine, RefMove, RepositoryId, Selection};
+use fai_core::repo::{Config, Error, InitOptions, Quarantine, RefMove, RepositoryId, Selection, Upstream};
 use fai_network::Folder;
 use fai_network::fetch::{Depth, FetchReport, Remote, fetch_from};
 use serde_json::json;
 
 use crate::context::Context;
-use crate::peers::{Peers, Place, place, route, transferred};
+use crate::peers::{DEFAULT_REMOTE, Peers, Place, place, route, transferred};
 use crate::ui::errors::Hinted;
 use crate::ui::format::{FROM_A_FOLDER, OVER_THE_WIRE, size, traffic};
 use crate::ui::{Bar, Symbol};
@@ -95,9 +95,12 @@ impl Args {
         let bar = Bar::new(context.out, "Copying");
         let (quarantine, report) = fetch_from(&source.repository, &repository, &wants, &bar)?;
         drop(bar);
-        self.take_over(context, &repository, quarantine, refs, source.head()?)?;
+        self.take_over(context, &repository, quarantine, &refs, source.head()?)?;
         match source.path.to_str() {
-            Some(origin) => Config::change(&repository.config_path(), "remote.origin.source", Some(origin))?,
+            Some(origin) => {
+                Config::change(&repository.config_path(), "remote.origin.source", Some(origin))?;
+                self.follow(context, &repository, &refs)?;
+            }
             None => context
                 .out
                 .warn("the folder's name is no UTF-8: it is not remembered as origin"),
@@ -156,9 +159,10 @@ impl Args {
             Some(depth) => transfer.depth(&wants, depth)?,
         };
         drop(bar);
-        self.take_over(context, repository, quarantine, refs, head)?;
+        self.take_over(context, repository, quarantine, &refs, head)?;
         if let Some(ticket) = origin.to_ticket() {
             Config::change(&repository.config_path(), "remote.origin.source", Some(&ticket))?;
+            self.follow(context, repository, &refs)?;
         }
         Ok(report)
     }
@@ -169,17 +173,17 @@ impl Args {
         context: &Context,
         repository: &Repository,
         quarantine: Quarantine,
-        refs: Vec<(String, CommitId)>,
+        refs: &[(String, CommitId)],
         head: Option<String>,
     ) -> Result<()> {
         let known = repository.refs()?;
         let before = |name: &str| known.iter().find(|(known, _)| known == name).map(|(_, commit)| *commit);
         let moves: Vec<RefMove> = refs
-            .into_iter()
+            .iter()
             .map(|(name, commit)| RefMove {
-                before: before(&name),
-                name,
-                after: Some(commit),
+                before: before(name),
+                name: name.clone(),
+                after: Some(*commit),
             })
             .collect();
         let command = format!("clone: {}", self.source);
@@ -194,6 +198,26 @@ impl Args {
             &command,
             &Bar::new(context.out, "Writing"),
         )?;
+        Ok(())
+    }
+}
+
+impl Args {
+    /// Takes note of where the branches were, and lets those here follow them. Nobody works in a bare clone.
+    fn follow(&self, context: &Context, repository: &Repository, refs: &[(String, CommitId)]) -> Result<()> {
+        if self.bare {
+            return Ok(());
+        }
+        repository.remember_remote(DEFAULT_REMOTE, refs, context.now()?)?;
+        for (theirs, _) in refs {
+            if let Some(branch) = theirs.strip_prefix("refs/heads/") {
+                let upstream = Upstream {
+                    remote: DEFAULT_REMOTE.to_owned(),
+                    theirs: theirs.clone(),
+                };
+                repository.follow(branch, Some(&upstream))?;
+            }
+        }
         Ok(())
     }
 }

@@ -10,33 +10,72 @@ use fai_core::repo::{Error, InitOptions, SaveOptions};
 use fai_network::fetch::{FetchReport, Located, Remote, locate_id, locate_path};
 use serde_json::json;
 
+use super::news;
 use crate::context::Context;
-use crate::peers::{Peers, Place, place, transferred};
+use crate::peers::{DEFAULT_REMOTE, Peers, Place, place, transferred};
 use crate::ui::format::size;
 use crate::ui::{Bar, Symbol};
 
-/// Take one file from a peer, without the rest of its repository
+/// Bring what is new at a remembered peer without merging it, or take one file from any peer
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  fai fetch 12D3KooWM9ek9... abc12345\n  fai fetch fai1... HEAD:model.safetensors -o base.safetensors\n  \
+    after_help = "Examples:\n  fai fetch\n  fai fetch nas\n  fai fetch 12D3KooWM9ek9... abc12345\n  fai fetch fai1... HEAD:model.safetensors -o base.safetensors\n  \
     fai fetch nas:4001/llama v1~2:config.json"
 )]
 pub struct Args {
-    /// A remembered name, a ticket, a peer id, an address, or a folder
-    source: String,
-    /// A file's id, or REV:PATH as the peer knows it; HEAD stands in for a missing REV
-    #[arg(value_name = "ID|REV:PATH")]
-    file: String,
+    #[command(flatten)]
+    what: What,
     /// Where to write it; by default the path's last name, or fetched_ID.dat
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", requires = "file")]
     output: Option<PathBuf>,
     /// Overwrite what is there
-    #[arg(short, long)]
+    #[arg(short, long, requires = "file")]
+    force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct What {
+    /// A remembered name; with a file also a ticket, a peer id, an address, or a folder
+    source: Option<String>,
+    /// A file's id, or REV:PATH as the peer knows it; HEAD stands in for a missing REV
+    #[arg(value_name = "ID|REV:PATH")]
+    file: Option<String>,
+}
+
+/// One file, and from where.
+struct Single {
+    source: String,
+    file: String,
+    output: Option<PathBuf>,
     force: bool,
 }
 
 impl Args {
     pub fn run(self, context: &Context) -> Result<()> {
+        let What { source, file } = self.what;
+        match (source, file) {
+            (Some(source), Some(file)) => {
+                let (output, force) = (self.output, self.force);
+                let single = Single {
+                    source,
+                    file,
+                    output,
+                    force,
+                };
+                single.run(context)
+            }
+            (source, _) => {
+                let repository = context.repository()?;
+                let name = source.as_deref().unwrap_or(DEFAULT_REMOTE);
+                let document = news::update(context, &repository, name)?;
+                context.out.document(&document)
+            }
+        }
+    }
+}
+
+impl Single {
+    fn run(self, context: &Context) -> Result<()> {
         let own = match context.repository() {
             Ok(repository) => Some(repository),
             Err(error) if matches!(error.downcast_ref(), Some(Error::NotARepository(_))) => None,

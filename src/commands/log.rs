@@ -5,16 +5,19 @@ use std::path::PathBuf;
 use anyhow::Result;
 use fai_core::Repository;
 use fai_core::object::{CommitId, RepoPath};
-use fai_core::repo::{Error, LoggedCommit};
+use fai_core::repo::{Error, Head, History, LoggedCommit};
 use serde_json::json;
 
 use crate::context::Context;
 use crate::ui::Symbol;
 use crate::ui::format;
+use crate::ui::graph::{Edge, Graph};
 
 /// Show the history, newest first
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  fai log -n 5 --oneline\n  fai log models/bert-base.pt")]
+#[command(
+    after_help = "Examples:\n  fai log -n 5 --oneline\n  fai log --graph --all --oneline\n  fai log models/bert-base.pt"
+)]
 pub struct Args {
     /// A revision to start from, or a path of interest
     first: Option<String>,
@@ -26,6 +29,9 @@ pub struct Args {
     /// Draw how commits follow each other
     #[arg(long)]
     graph: bool,
+    /// From all branches, tags, and what remembered peers were seen to have
+    #[arg(long)]
+    all: bool,
     /// A line each
     #[arg(long)]
     oneline: bool,
@@ -34,23 +40,33 @@ pub struct Args {
 impl Args {
     pub fn run(self, context: &Context) -> Result<()> {
         let repository = context.repository()?;
-        let (start, path) = self.start(context, &repository)?;
+        let (mut history, of_path) = self.history(context, &repository)?;
         let limit = self.limit.unwrap_or(usize::MAX);
+        let on = match repository.head() {
+            Ok(Head::Branch(name)) => Some(name.trim_start_matches("refs/heads/").to_owned()),
+            _ => None,
+        };
         let mut graph = Graph::default();
         let mut documents = Vec::new();
-        let mut history = repository.history(start, path)?;
         for logged in history.by_ref().take(limit) {
             let logged = logged?;
             if context.out.json {
                 documents.push(document(&logged));
-            } else {
-                let edge = if self.graph {
-                    graph.next(&logged)
-                } else {
-                    (String::new(), String::new())
-                };
-                print(context, &logged, self.oneline, &edge)?;
+                continue;
             }
+            let edge = match (self.graph, of_path) {
+                (false, _) => Edge::default(),
+                // Between commits that change one path others are left out: nothing leads from one to the next.
+                (true, true) => Graph::default().next(logged.id, &[]),
+                (true, false) if logged.cut => graph.next(logged.id, &[]),
+                (true, false) => graph.next(logged.id, &logged.commit.parents),
+            };
+            let names = match self.graph || self.all {
+                true => all_names(&logged, on.as_deref()),
+                false => names(&logged),
+            };
+            print(context, &logged, self.oneline, &edge, &names)?;
+            edge.rows.iter().try_for_each(|row| context.out.line(row))?;
         }
         if history.is_cut() {
             let line = "history is cut here: fai pull --unshallow brings the rest";
@@ -59,6 +75,22 @@ impl Args {
         context
             .out
             .document(&json!({ "commits": documents, "cut": history.is_cut() }))
+    }
+
+    /// What to show, and whether it is that of a path alone.
+    fn history<'r>(&self, context: &Context, repository: &'r Repository) -> Result<(History<'r>, bool)> {
+        if !self.all {
+            let (start, path) = self.start(context, repository)?;
+            let of_path = path.is_some();
+            return Ok((repository.history(start, path)?, of_path));
+        }
+        let path = match (&self.first, &self.path) {
+            (Some(_), Some(_)) => return Err(Error::Usage("--all begins everywhere: name no revision".into()).into()),
+            (Some(first), None) => Some(repository.repo_path(&context.folder, &PathBuf::from(first))?),
+            _ => None,
+        };
+        let of_path = path.is_some();
+        Ok((repository.whole_history(path)?, of_path))
     }
 
     /// The first word may be a revision or a path, as with git.
@@ -99,20 +131,44 @@ pub fn document(logged: &LoggedCommit) -> serde_json::Value {
         "labels": commit.labels(),
         "branches": logged.branches,
         "tags": logged.tags,
+        "remotes": logged.remotes,
+        "head": logged.head,
     })
 }
 
+/// Branches and tags that stand on a commit.
+pub fn names(logged: &LoggedCommit) -> Vec<String> {
+    logged.branches.iter().chain(&logged.tags).cloned().collect()
+}
+
+/// Everything that stands on a commit; `on` is the current branch.
+fn all_names(logged: &LoggedCommit, on: Option<&str>) -> Vec<String> {
+    let is_on = |branch: &&String| logged.head && Some(branch.as_str()) == on;
+    let mut names: Vec<String> = logged
+        .branches
+        .iter()
+        .filter(is_on)
+        .map(|branch| format!("HEAD -> {branch}"))
+        .collect();
+    if logged.head && names.is_empty() {
+        names.push("HEAD".to_owned());
+    }
+    names.extend(logged.branches.iter().filter(|branch| !is_on(branch)).cloned());
+    names.extend(logged.tags.iter().map(|tag| format!("tag: {tag}")));
+    names.extend(logged.remotes.iter().cloned());
+    names
+}
+
 /// One commit as people see it.
-pub fn print(context: &Context, logged: &LoggedCommit, oneline: bool, edge: &(String, String)) -> Result<()> {
+pub fn print(context: &Context, logged: &LoggedCommit, oneline: bool, edge: &Edge, names: &[String]) -> Result<()> {
     let (out, commit) = (&context.out, &logged.commit);
-    let names: Vec<&str> = logged.branches.iter().chain(&logged.tags).map(String::as_str).collect();
     let names = if names.is_empty() {
         String::new()
     } else {
         format!(" [{}]", names.join(", "))
     };
     let id = out.paint("33", &logged.id.short());
-    let (mark, bar) = edge;
+    let Edge { mark, bar, .. } = edge;
     if oneline {
         let line = format!("{mark}{id}{names} {}", format::safe(commit.title()));
         return out.line(line);
@@ -144,35 +200,4 @@ pub fn print(context: &Context, logged: &LoggedCommit, oneline: bool, edge: &(St
         )?;
     }
     Ok(())
-}
-
-/// Columns of the graph: which commit each open line leads to.
-#[derive(Default)]
-struct Graph {
-    columns: Vec<CommitId>,
-}
-
-impl Graph {
-    /// The marks before a commit's first line and before its other lines.
-    fn next(&mut self, logged: &LoggedCommit) -> (String, String) {
-        let column = self
-            .columns
-            .iter()
-            .position(|open| *open == logged.id)
-            .unwrap_or_else(|| {
-                self.columns.push(logged.id);
-                self.columns.len() - 1
-            });
-        let mark: String = (0..self.columns.len())
-            .map(|index| if index == column { "* " } else { "| " })
-            .collect();
-        // The commit's line goes on to its parents; lines that lead to the same commit join.
-        let open = |parent: &&CommitId| !self.columns.contains(parent);
-        let parents = logged.commit.parents.iter().filter(|_| !logged.cut);
-        let parents: Vec<CommitId> = parents.filter(open).copied().collect();
-        self.columns.splice(column..=column, parents.first().copied());
-        self.columns.extend(parents.iter().skip(1));
-        let bar = "| ".repeat(self.columns.len());
-        (mark, bar)
-    }
 }

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod add;
+pub mod branch;
 pub mod cat;
 pub mod checkout;
 pub mod cherry_pick;
@@ -22,11 +23,15 @@ pub mod log;
 pub mod ls;
 pub mod merge;
 pub mod mv;
+pub mod news;
+pub mod op;
 pub mod peers;
 pub mod pull;
 pub mod push;
+pub mod reflog;
 pub mod remote;
 pub mod repack;
+pub mod reset;
 pub mod resolve;
 pub mod restore;
 pub mod revert;
@@ -35,6 +40,9 @@ pub mod serve;
 pub mod show;
 pub mod stats;
 pub mod status;
+pub mod switch;
+pub mod tag;
+pub mod undo;
 pub mod version;
 
 use std::process::ExitCode;
@@ -57,6 +65,10 @@ pub fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Ls(args) => args.run(context),
         Command::Cat(args) => args.run(context),
         Command::Checkout(args) => args.run(context),
+        Command::Branch(args) => args.run(context),
+        Command::Switch(args) => args.run(context),
+        Command::Tag(args) => args.run(context),
+        Command::Reset(args) => args.run(context),
         Command::Restore(args) => args.run(context),
         Command::Merge(args) => args.run(context),
         Command::Resolve(args) => args.run(context),
@@ -64,6 +76,10 @@ pub fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Revert(args) => args.run(context),
         Command::Rm(args) => args.run(context),
         Command::Mv(args) => args.run(context),
+        Command::Undo(args) => args.run(context),
+        Command::Redo(args) => args.run(context),
+        Command::Op(args) => args.run(context),
+        Command::Reflog(args) => args.run(context),
         Command::Info(args) => args.run(context),
         Command::Chunks(args) => args.run(context),
         Command::Stats(args) => args.run(context),

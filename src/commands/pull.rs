@@ -5,11 +5,12 @@ use std::path::Path;
 use anyhow::Result;
 use fai_core::Repository;
 use fai_core::object::{CommitId, Id, RepoPath};
-use fai_core::repo::{Error, Head, Quarantine, RefMove, RestoreOptions, Selection};
+use fai_core::repo::{Error, Head, Quarantine, RefMove, RestoreOptions, Selection, Upstream};
 use fai_network::Folder;
 use fai_network::fetch::{Depth, FetchReport, fetch_from};
 use serde_json::Value;
 
+use super::news;
 use super::push::short;
 use crate::context::Context;
 use crate::peers::{DEFAULT_REMOTE, Peers, Place, place, route, transferred};
@@ -21,9 +22,8 @@ use crate::ui::{Bar, Symbol};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  fai pull\n  fai pull 12D3KooWM9ek9...\n  fai pull /mnt/usb/models")]
 pub struct Args {
-    /// A remembered name, a ticket, a peer id, an address or a folder
-    #[arg(default_value = DEFAULT_REMOTE)]
-    source: String,
+    /// A remembered name, a ticket, a peer id, an address or a folder; without it what the branch follows, or origin
+    source: Option<String>,
     /// Take older commits as well, until N of every line are here
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     depth: Option<u32>,
@@ -47,6 +47,41 @@ struct Wish {
     ours: Option<CommitId>,
     theirs: CommitId,
     tags: Vec<RefMove>,
+    /// All refs that are there.
+    refs: Vec<(String, CommitId)>,
+    from: From,
+}
+
+/// Where to pull from.
+#[derive(Clone)]
+struct From {
+    /// As it was named.
+    source: String,
+    /// The branch there, in full.
+    theirs: String,
+    /// True when it is remembered under that name.
+    remembered: bool,
+}
+
+impl From {
+    fn new(repository: &Repository, branch: &str, typed: Option<&str>) -> Result<Self> {
+        let upstream = repository.upstream(short(branch))?;
+        let source = match (typed, &upstream) {
+            (Some(typed), _) => typed.to_owned(),
+            (None, Some(upstream)) => upstream.remote.clone(),
+            (None, None) => DEFAULT_REMOTE.to_owned(),
+        };
+        let theirs = match upstream {
+            Some(upstream) if upstream.remote == source => upstream.theirs,
+            _ => branch.to_owned(),
+        };
+        let remembered = news::is_remembered(repository, &source)?;
+        Ok(Self {
+            source,
+            theirs,
+            remembered,
+        })
+    }
 }
 
 impl Args {
@@ -67,16 +102,17 @@ impl Args {
             return Err(Error::Usage("HEAD stands on a commit, not on a branch".into()).into());
         };
         let choice = self.choice()?;
-        let source = match place(context, Some(&repository), &self.source)? {
+        let from = From::new(&repository, &branch, self.source.as_deref())?;
+        let source = match place(context, Some(&repository), &from.source)? {
             Place::Peer(source) => source,
-            Place::Folder(folder) => return self.copy(context, &repository, branch, &folder),
+            Place::Folder(folder) => return self.copy(context, &repository, branch, from, &folder),
         };
         let peers = Peers::asking(context)?;
         let mut remote = peers.remote(&source)?;
         remote.must_be(repository.id()?)?;
         let route = route(&remote);
         let refs = peers.runtime.block_on(remote.refs())?;
-        let wish = Wish::new(&repository, branch, &refs, &remote.name)?;
+        let wish = Wish::new(&repository, branch, from, refs, &remote.name)?;
         let mut wants = wish.commits();
         let commits = if self.unshallow { Some(u32::MAX) } else { self.depth };
         let depth = commits.map(|commits| Depth { commits, connect: true });
@@ -108,14 +144,20 @@ impl Args {
     }
 
     /// Pulls from a folder on this machine.
-    fn copy(&self, context: &Context, repository: &Repository, branch: String, path: &Path) -> Result<()> {
+    fn copy(&self, context: &Context, repository: &Repository, branch: String, from: From, path: &Path) -> Result<()> {
         if self.depth.is_some() || self.unshallow || self.choice()?.is_some() {
             let error = Error::Usage("a pull from a folder takes everything that is there".into());
             return Err(Hinted::new(error, "`fai serve` in that folder lets a part be pulled").into());
         }
         let source = Folder::open(path)?;
         source.must_be(repository.id()?)?;
-        let wish = Wish::new(repository, branch, &source.refs()?, &source.path.display().to_string())?;
+        let wish = Wish::new(
+            repository,
+            branch,
+            from,
+            source.refs()?,
+            &source.path.display().to_string(),
+        )?;
         let bar = Bar::new(context.out, "Copying");
         let (quarantine, report) = fetch_from(&source.repository, repository, &wish.commits(), &bar)?;
         drop(bar);
@@ -143,6 +185,8 @@ impl Args {
             ours,
             theirs,
             tags,
+            refs,
+            from,
         } = wish;
         let store = quarantine.store();
         let (behind, ahead) = match ours {
@@ -160,7 +204,7 @@ impl Args {
                 after: Some(theirs),
             });
         }
-        let command = format!("pull: {}", self.source);
+        let command = format!("pull: {}", from.source);
         let (absent, was_whole) = (repository.absent_paths()?, repository.selection()?.is_none());
         if let Some(chosen) = choice.as_ref().filter(|_| was_whole) {
             // What comes now is no longer everything, so this must be known before.
@@ -177,6 +221,16 @@ impl Args {
         if let Some(chosen) = choice.as_ref().filter(|_| !was_whole) {
             repository.select(Some(chosen).filter(|_| !self.everything))?;
             bring_back(context, repository, &absent)?;
+        }
+        if from.remembered {
+            repository.remember_remote(&from.source, &refs, context.now()?)?;
+            if repository.upstream(short(&branch))?.is_none() && repository.head_commit()?.is_some() {
+                let upstream = Upstream {
+                    remote: from.source,
+                    theirs: from.theirs,
+                };
+                repository.follow(short(&branch), Some(&upstream))?;
+            }
         }
         if !behind && !ahead {
             return Err(diverged(repository, &branch, ours, theirs, count));
@@ -219,13 +273,19 @@ impl Args {
 
 impl Wish {
     /// What to take of `refs`, those of the repository at `place`.
-    fn new(repository: &Repository, branch: String, refs: &[(String, CommitId)], place: &str) -> Result<Self> {
+    fn new(
+        repository: &Repository,
+        branch: String,
+        from: From,
+        refs: Vec<(String, CommitId)>,
+        place: &str,
+    ) -> Result<Self> {
         let known = repository.refs()?;
         let at = |refs: &[(String, CommitId)], name: &str| {
             refs.iter().find(|(known, _)| known == name).map(|(_, commit)| *commit)
         };
-        let Some(theirs) = at(refs, &branch) else {
-            let (name, at) = (short(&branch).to_owned(), place.to_owned());
+        let Some(theirs) = at(&refs, &from.theirs) else {
+            let (name, at) = (short(&from.theirs).to_owned(), place.to_owned());
             return Err(Error::NoSuchBranch { name, at }.into());
         };
         let tags = refs
@@ -242,6 +302,8 @@ impl Wish {
             branch,
             theirs,
             tags,
+            refs,
+            from,
         })
     }
 
@@ -264,6 +326,7 @@ fn bring_back(context: &Context, repository: &Repository, absent: &[RepoPath]) -
         staged: false,
         worktree: true,
         force: false,
+        give_up: false,
     };
     let bar = Bar::new(context.out, "Writing");
     let restored = repository.restore(&paths, options, &bar)?.len();

@@ -7,6 +7,7 @@ use fai_core::repo::{Config, Error};
 use fai_network::Source;
 use serde_json::json;
 
+use super::news;
 use crate::context::Context;
 use crate::ui::Symbol;
 
@@ -33,6 +34,11 @@ enum Action {
     Remove {
         /// The name
         name: String,
+    },
+    /// Bring what is new at a remembered peer, or at all of them, without merging it
+    Update {
+        /// The name
+        name: Option<String>,
     },
     /// Give a source another name
     Rename {
@@ -67,6 +73,7 @@ impl Args {
             Action::Remove { name } => {
                 known(&name)?;
                 Config::change(&path, &key(&name), None)?;
+                repository.rename_remote(&name, None)?;
                 context.out.say(Symbol::Done, format!("Forgot {name}"))?;
             }
             Action::Rename { name, to } => {
@@ -74,18 +81,13 @@ impl Args {
                 free(&to)?;
                 Config::change(&path, &key(&to), Some(&source))?;
                 Config::change(&path, &key(&name), None)?;
+                repository.rename_remote(&name, Some(&to))?;
                 context.out.say(Symbol::Done, format!("{name} is {to} now"))?;
             }
+            Action::Update { name } => return update(context, &repository, name),
             Action::List => {}
         }
-        let all: Vec<(String, String)> = Config::read(&path)?
-            .entries()
-            .into_iter()
-            .filter_map(|(key, source)| {
-                let name = key.strip_prefix("remote.")?.strip_suffix(".source")?.to_owned();
-                Some((name, source))
-            })
-            .collect();
+        let all = remembered(&Config::read(&path)?);
         if all.is_empty() {
             context.out.line("No peers are remembered")?;
         }
@@ -98,6 +100,28 @@ impl Args {
             .collect();
         context.out.document(&json!({ "remotes": remotes }))
     }
+}
+
+fn update(context: &Context, repository: &fai_core::Repository, name: Option<String>) -> Result<()> {
+    let names = match name {
+        Some(name) => vec![name],
+        None => remembered(&Config::read(&repository.config_path())?)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect(),
+    };
+    let updates = names.iter().map(|name| news::update(context, repository, name));
+    let updates = updates.collect::<Result<Vec<_>>>()?;
+    context.out.document(&json!({ "updated": updates }))
+}
+
+/// Names and sources.
+fn remembered(config: &Config) -> Vec<(String, String)> {
+    let named = |(key, source): (String, String)| {
+        let name = key.strip_prefix("remote.")?.strip_suffix(".source")?.to_owned();
+        Some((name, source))
+    };
+    config.entries().into_iter().filter_map(named).collect()
 }
 
 /// A folder's whole path: it must mean the same wherever a command is started.

@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::present::ensure_present;
 use crate::ui::{Bar, Symbol};
 
-/// Bring files back as they were staged or committed, giving up local changes to them
+/// Bring files back as they were staged or committed, giving up local changes to them; fai undo brings those back
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  fai restore model.safetensors\n  fai restore --staged model.safetensors\n  \
@@ -32,6 +32,9 @@ pub struct Args {
     /// Restore the worktree as well (with --staged)
     #[arg(long)]
     worktree: bool,
+    /// Go on where what is overwritten cannot be stored, so that this cannot be undone
+    #[arg(short, long)]
+    force: bool,
 }
 
 impl Args {
@@ -50,6 +53,7 @@ impl Args {
             staged: self.staged,
             worktree,
             force: true,
+            give_up: self.force,
         };
         if worktree {
             ensure_present(context, &repository, repository.files_to_restore(&paths, source)?)?;

@@ -24,7 +24,7 @@ impl Args {
             return Ok(());
         };
         let logged = logged?;
-        log::print(context, &logged, false, &Default::default())?;
+        log::print(context, &logged, false, &Default::default(), &log::names(&logged))?;
         if logged.cut {
             let line =
                 "history is cut here, so that everything is shown as added: fai pull --unshallow brings the rest";

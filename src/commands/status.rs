@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use fai_core::object::RepoPath;
-use fai_core::repo::{Status, Undecided, Underway};
+use fai_core::repo::{Distance, Status, Tracking, Undecided, Underway};
 use serde_json::json;
 
 use super::merge;
@@ -17,17 +17,38 @@ pub struct Args {}
 
 impl Args {
     pub fn run(self, context: &Context) -> Result<()> {
-        let status = context.repository()?.status(&Bar::new(context.out, "Comparing"))?;
-        print(context, &status)?;
+        let repository = context.repository()?;
+        let status = repository.status(&Bar::new(context.out, "Comparing"))?;
+        let tracking = match status.head.branch() {
+            Some(branch) => repository.tracking(branch)?,
+            None => None,
+        };
+        print(context, &status, tracking.as_ref())?;
         status
             .refused
             .iter()
             .for_each(|error| context.out.warn(error.to_string()));
-        context.out.document(&document(&status))
+        context.out.document(&document(&status, tracking.as_ref()))
     }
 }
 
-fn print(context: &Context, status: &Status) -> Result<()> {
+/// How the current branch stands to what it follows.
+fn follows(tracking: &Tracking) -> String {
+    let (name, Distance { ahead, behind }) = (tracking.upstream.name(), tracking.distance);
+    let commits = |number: u64| match number {
+        1 => "1 commit".to_owned(),
+        number => format!("{number} commits"),
+    };
+    match (tracking.commit, ahead, behind) {
+        (None, ..) => format!("Your branch follows {name}, which is gone or was never seen"),
+        (_, 0, 0) => format!("Your branch is up to date with {name}"),
+        (_, ahead, 0) => format!("Your branch is {} ahead of {name}", commits(ahead)),
+        (_, 0, behind) => format!("Your branch is {} behind {name} (fai pull)", commits(behind)),
+        (_, ahead, behind) => format!("Your branch and {name} have parted: {ahead} and {behind} commits"),
+    }
+}
+
+fn print(context: &Context, status: &Status, tracking: Option<&Tracking>) -> Result<()> {
     let out = &context.out;
     match (status.head.branch(), status.commit) {
         (Some(branch), Some(_)) => out.say(Symbol::Item, format!("On branch {branch}"))?,
@@ -36,6 +57,9 @@ fn print(context: &Context, status: &Status) -> Result<()> {
             let id = commit.map(|commit| commit.short()).unwrap_or_default();
             out.say(Symbol::Item, format!("HEAD is detached at {id}"))?;
         }
+    }
+    if let Some(tracking) = tracking.filter(|_| status.commit.is_some()) {
+        out.say(Symbol::Item, follows(tracking))?;
     }
     if let Some(underway) = &status.underway {
         print_underway(context, underway)?;
@@ -125,7 +149,7 @@ fn section(context: &Context, title: &str, paths: &[RepoPath], what: &str) -> Re
         .try_for_each(|path| context.out.say(Symbol::Item, format!("  {what}{path}")))
 }
 
-fn document(status: &Status) -> serde_json::Value {
+fn document(status: &Status, tracking: Option<&Tracking>) -> serde_json::Value {
     let paths = |paths: &[RepoPath]| paths.iter().map(|path| path.as_str().to_owned()).collect::<Vec<_>>();
     let staged = status.staged.iter().map(|staged| {
         json!({
@@ -140,6 +164,7 @@ fn document(status: &Status) -> serde_json::Value {
     json!({
         "branch": status.head.branch(),
         "head": status.commit.map(|commit| commit.to_string()),
+        "upstream": tracking.map(super::branch::document),
         "staged": staged.collect::<Vec<_>>(),
         "modified": paths(&status.modified),
         "deleted": paths(&status.deleted),

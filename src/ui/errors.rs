@@ -225,6 +225,23 @@ fn advice(error: &Error) -> Option<&'static str> {
         Error::StillInConflict { .. } => "`--ours` and `--theirs` always decide",
         Error::Unrelated(_) => "--allow-unrelated-histories merges them all the same",
         Error::LocalChanges(_) => "commit or move them first, or use `--force` to lose them",
+        Error::CannotKeep { .. } => {
+            "make room or take the files away; `--force` goes on all the same, and they are lost"
+        }
+        Error::NothingToUndo(_) => "`fai op log` lists what commands changed here",
+        Error::TooOld { .. } => "`fai reflog` lists where branches were; gc keeps what is newer than its --prune age",
+        Error::ChangedSince { .. } => {
+            "commit or move those first; `--force` overwrites them, after storing what files hold"
+        }
+        Error::RefExists { kind: "tag", .. } => "`fai tag --force` moves it",
+        Error::RefExists { .. } => "`fai switch` goes there; `fai branch --force` moves it",
+        Error::NoSuchRef { kind: "tag", .. } => "`fai tag` lists them",
+        Error::NoSuchRef { .. } => "`fai branch --all` lists them",
+        Error::RefInTheWay { .. } => "a name cannot be a branch or tag and a folder of others: choose another one",
+        Error::CurrentBranch(_) => "`fai switch` to another one first",
+        Error::Unmerged { .. } => "`fai branch -D` deletes it all the same; `fai undo` brings it back",
+        Error::NoUpstream(_) => "`fai branch -u REMOTE/BRANCH` says what it follows",
+        Error::ShortLog { .. } => "`fai reflog` lists them",
         Error::Unstable(_) => "wait until whatever writes it is done, then add it again",
         Error::NotEvicted { .. } => {
             "nothing is lost: `fai add --evict` tries it again; `fai fsck --full` checks what is stored"

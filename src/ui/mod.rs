@@ -2,6 +2,7 @@
 
 pub mod errors;
 pub mod format;
+pub mod graph;
 pub mod logging;
 mod output;
 mod progress;

@@ -82,7 +82,7 @@ fn a_line_each() {
 fn the_graph_draws_a_line() {
     let (sandbox, [first, second, third]) = three();
     let expected = format!(
-        "* {} [main] third\n* {} second\n* {} first\n",
+        "* {} [HEAD -> main] third\n* {} second\n* {} first\n",
         short(&third),
         short(&second),
         short(&first)
@@ -90,10 +90,42 @@ fn the_graph_draws_a_line() {
     assert_eq!(sandbox.ok(&["log", "--graph", "--oneline"]), expected);
     let said = sandbox.ok(&["log", "--graph", "-n", "1"]);
     let expected = format!(
-        "* commit {} ({SHOWN_DATE}) [main]\n|     Author: Ada Lovelace <ada@example.org>\n|     third\n",
+        "* commit {} ({SHOWN_DATE}) [HEAD -> main]\n|     Author: Ada Lovelace <ada@example.org>\n|     third\n",
         short(&third)
     );
     assert_eq!(said, expected);
+}
+
+#[test]
+fn the_graph_forks_and_names_everything() {
+    let (sandbox, [first, second, third]) = three();
+    sandbox.ok(&["switch", "-c", "side", "HEAD~1"]);
+    sandbox.write("c", "c");
+    let fourth = sandbox.commit("fourth");
+    sandbox.ok(&["tag", "v1", "main"]);
+    let expected = format!(
+        "* {} [HEAD -> side] fourth\n| * {} [main, tag: v1] third\n|/\n* {} second\n* {} first\n",
+        short(&fourth),
+        short(&third),
+        short(&second),
+        short(&first)
+    );
+    let said = sandbox.ok(&["log", "--graph", "--all", "--oneline"]);
+    // Both were made in the same second, so either may come first.
+    let other = format!(
+        "* {} [main, tag: v1] third\n| * {} [HEAD -> side] fourth\n|/\n* {} second\n* {} first\n",
+        short(&third),
+        short(&fourth),
+        short(&second),
+        short(&first)
+    );
+    assert!(said == expected || said == other, "{said}");
+    assert_eq!(messages(&sandbox, &[]), ["fourth", "second", "first"]);
+    assert_eq!(messages(&sandbox, &["--all"]).len(), 4);
+    assert_eq!(messages(&sandbox, &["--all", "c"]), ["fourth"]);
+    sandbox
+        .fails_with(2, &["log", "--all", "HEAD", "c"])
+        .is("usage", &["--all"]);
 }
 
 #[test]

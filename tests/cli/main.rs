@@ -9,6 +9,7 @@ mod support;
 
 mod add;
 mod bases;
+mod branch;
 mod care;
 mod cat;
 mod checkout;
@@ -49,4 +50,6 @@ mod sparse;
 mod stat_cache;
 mod stats;
 mod status;
+mod undo;
+mod upstream;
 mod version;

@@ -10,6 +10,7 @@ use fai_core::repo::{Head, Progress, RefMove, RepositoryId, check_ref_name};
 use crate::Error;
 use crate::fetch::{FetchReport, fetch_from};
 use crate::receive::{Push, Wanted, receive};
+use crate::wire::message::Reason;
 
 /// A repository in another folder.
 #[derive(Debug)]
@@ -72,19 +73,16 @@ impl Folder {
         Err(Error::OtherFolder(self.path.clone()))
     }
 
-    /// Copies what `after` leads to from `source` and moves the branch `name` there from `before` to it; with `force` also
-    /// where that loses commits. Files of a worktree follow when the branch is checked out. A repository without any refs
+    /// Copies what `moves` lead to from `source` and moves the refs there, all of them or none; with `force` also where
+    /// that loses commits. Files of a worktree follow when the branch is checked out. A repository without any refs
     /// becomes a copy of `source`.
     ///
     /// # Errors
     /// [`Error::FolderRefuses`] with the reason; when `source` is damaged or this folder cannot be written.
-    #[expect(clippy::too_many_arguments, reason = "everything a push needs, once")]
     pub fn push(
         &self,
         source: &Repository,
-        name: &str,
-        before: Option<CommitId>,
-        after: CommitId,
+        moves: &[RefMove],
         force: bool,
         time: Time,
         progress: &dyn Progress,
@@ -93,17 +91,20 @@ impl Folder {
         if !empty {
             self.must_be(source.id()?)?;
         }
-        check_ref_name(name)?;
-        let moved = RefMove {
-            name: name.to_owned(),
-            before,
-            after: Some(after),
-        };
-        let wanted = [Wanted { moved, after, force }];
-        let from = source.worktree().unwrap_or(source.directory());
+        let mut wanted = Vec::new();
+        for moved in moves {
+            check_ref_name(&moved.name)?;
+            if let Some(after) = moved.after {
+                let moved = moved.clone();
+                wanted.push(Wanted { moved, after, force });
+            }
+        }
+        let command = pushed_from(source);
+        // What arrives there is an operation of that repository.
+        self.repository.begin(time, &command)?;
         let push = Push {
             time,
-            command: &format!("push from {}", from.display()),
+            command: &command,
             progress,
             refuse: &|reason, message| Error::FolderRefuses {
                 path: self.path.clone(),
@@ -120,4 +121,32 @@ impl Folder {
         }
         Ok(report)
     }
+
+    /// Deletes a branch or tag, by its full name, that stands on `commit` there.
+    ///
+    /// # Errors
+    /// [`Error::FolderRefuses`] when it is the current branch there or has moved.
+    pub fn delete(&self, source: &Repository, name: &str, commit: CommitId, time: Time) -> Result<(), Error> {
+        let refuse = |reason, message: &str| Error::FolderRefuses {
+            path: self.path.clone(),
+            reason,
+            message: message.to_owned(),
+        };
+        if self.head()?.as_deref() == Some(name) {
+            return Err(refuse(Reason::Unclean, "it is the current branch there"));
+        }
+        let command = pushed_from(source);
+        self.repository.begin(time, &command)?;
+        match self.repository.delete_ref(name, commit, time, &command) {
+            Err(fai_core::repo::Error::RefMoved(_)) => {
+                Err(refuse(Reason::NotForward, "it has moved there meanwhile: pull first"))
+            }
+            other => Ok(other?),
+        }
+    }
+}
+
+fn pushed_from(source: &Repository) -> String {
+    let from = source.worktree().unwrap_or(source.directory());
+    format!("push from {}", from.display())
 }

@@ -1,13 +1,16 @@
-//! SQLite: the index of records, what is known about files, refs, staging, the stat cache and the operation log.
+//! SQLite: the index of records, what is known about files, refs, staging, the stat cache, the log of
+//! moves and the effects of commands.
 //!
 //! One statement is one method, grouped by table. Which statements make a workflow is not here. Everything but
-//! refs, staging, evicted paths, merges under way and operations can be rebuilt from the packs.
+//! refs, staging, evicted paths, merges under way, operations and commands can be rebuilt from the packs.
 
+mod commands;
 mod condemned;
 mod deltas;
 mod evicted;
 mod files;
 mod graph;
+mod names;
 mod newest;
 mod operations;
 mod pending;
@@ -17,6 +20,7 @@ mod rescue;
 mod staging;
 mod stat_cache;
 
+use std::cell::{Cell, RefCell};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,10 +28,12 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
+pub use commands::{CommandKind, CommandRow, Effect, State, What};
 pub use condemned::{IndexedRecord, PackUsage};
 pub use files::{FileRecord, TensorRecord};
 pub use graph::GraphRow;
-pub use operations::Operation;
+pub use names::{TagMessage, Upstream};
+pub use operations::{LoggedMove, Operation};
 pub use pending::{Conflict, Pending};
 pub use records::{PackRow, RecordTotals};
 pub use rescue::Rescued;
@@ -37,7 +43,7 @@ pub use stat_cache::{CachedStat, FileStat};
 use crate::object::Hash;
 
 /// The schema, one script a version, applied in order.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
@@ -45,6 +51,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0005.sql"),
     include_str!("migrations/0006.sql"),
     include_str!("migrations/0007.sql"),
+    include_str!("migrations/0008.sql"),
 ];
 
 /// Marks the file as ours ("FAI\x01").
@@ -121,6 +128,9 @@ impl DatabaseError {
 pub struct Database {
     connection: Connection,
     path: PathBuf,
+    /// The command that transactions work for.
+    current: RefCell<Option<commands::Current>>,
+    has_triggers: Cell<bool>,
 }
 
 impl Database {
@@ -151,6 +161,8 @@ impl Database {
         let database = Self {
             connection,
             path: path.to_owned(),
+            current: RefCell::default(),
+            has_triggers: Cell::new(false),
         };
         database.migrate()?;
         Ok(database)
@@ -172,6 +184,8 @@ impl Database {
         let database = Self {
             connection,
             path: path.to_owned(),
+            current: RefCell::default(),
+            has_triggers: Cell::new(false),
         };
         // journal_mode writes only on the first open; the others cost nothing.
         let set = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
@@ -195,6 +209,7 @@ impl Database {
         &self,
         work: impl FnOnce(&Writer<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.ensure_triggers()?;
         let path = self.path.clone();
         let wrap = |source| DatabaseError::Sqlite {
             path: path.clone(),
@@ -202,9 +217,21 @@ impl Database {
         };
         let begun = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate);
         let inner = begun.map_err(wrap)?;
-        let writer = Writer { inner, path: &path };
+        let current = self.current.borrow().clone();
+        let mut writer = Writer {
+            inner,
+            path: &path,
+            command: None,
+            unfinished: Cell::new(false),
+            entered: Cell::new(false),
+        };
+        writer.open_command(current.as_ref())?;
         let value = work(&writer)?;
+        let current = writer.close_command(current.as_ref())?;
         writer.inner.commit().map_err(wrap)?;
+        if current.is_some() {
+            *self.current.borrow_mut() = current;
+        }
         Ok(value)
     }
 
@@ -305,6 +332,12 @@ impl Database {
 pub struct Writer<'a> {
     inner: Transaction<'a>,
     path: &'a Path,
+    /// The number of the command that it works for.
+    command: Option<i64>,
+    /// Set when files are about to change.
+    unfinished: Cell<bool>,
+    /// Set when the command is to be known even without effects.
+    entered: Cell<bool>,
 }
 
 impl Writer<'_> {

@@ -70,6 +70,62 @@ impl Writer<'_> {
     }
 }
 
+/// A move as it stands in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedMove {
+    /// Its place in the log.
+    pub id: i64,
+    /// The move.
+    pub operation: Operation,
+    /// What `HEAD` said before, for a move of `HEAD` itself. Old ones do not tell.
+    pub head_before: Option<String>,
+    /// What it says since.
+    pub head_after: Option<String>,
+}
+
+impl Database {
+    /// The newest `limit` moves with a place below `below`, newest first: all of them, or those of one ref.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn moves(&self, name: Option<&str>, below: i64, limit: usize) -> Result<Vec<LoggedMove>, DatabaseError> {
+        let columns = "time, offset, command, ref_name, before, after, id, head_before, head_after";
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok(LoggedMove {
+                operation: operation(row)?,
+                id: row.get(6)?,
+                head_before: row.get(7)?,
+                head_after: row.get(8)?,
+            })
+        };
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        match name {
+            Some(name) => {
+                let sql = format!(
+                    "SELECT {columns} FROM operations WHERE ref_name = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"
+                );
+                self.rows(&sql, params![name, below, limit], read)
+            }
+            None => {
+                let sql = format!("SELECT {columns} FROM operations WHERE id < ?1 ORDER BY id DESC LIMIT ?2");
+                self.rows(&sql, params![below, limit], read)
+            }
+        }
+    }
+}
+
+impl Writer<'_> {
+    /// Appends a move of `HEAD` itself, with what it said and says.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn log_head_move(&self, operation: &Operation, before: Option<&str>, after: &str) -> Result<(), DatabaseError> {
+        self.log_operation(operation)?;
+        let sql = "UPDATE operations SET head_before = ?1, head_after = ?2 WHERE id = last_insert_rowid()";
+        self.execute(sql, params![before, after]).map(drop)
+    }
+}
+
 /// A row of time, offset, command, name, before, after.
 pub(super) fn operation(row: &rusqlite::Row<'_>) -> rusqlite::Result<Operation> {
     Ok(Operation {

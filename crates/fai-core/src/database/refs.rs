@@ -35,6 +35,17 @@ impl Database {
 }
 
 impl Writer<'_> {
+    /// The commit that a ref names, as this transaction sees it.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn read_ref(&self, name: &str) -> Result<Option<CommitId>, DatabaseError> {
+        let found = self.row("SELECT target FROM refs WHERE name = ?1", [name], |row| {
+            hash_column(row, 0)
+        })?;
+        Ok(found.flatten().map(CommitId::from_hash))
+    }
+
     /// Moves a ref from `before` to `after`, `None` meaning that it does not exist. Returns false, and changes
     /// nothing, when it is not at `before`.
     ///

@@ -48,7 +48,11 @@ impl Writer<'_> {
             Staged::File { file, size, executable } => (Some(&file.as_bytes()[..]), *size, *executable),
             Staged::Removed => (None, 0, false),
         };
-        let sql = "INSERT OR REPLACE INTO staging (path, file, size, executable) VALUES (?1, ?2, ?3, ?4)";
+        // What is staged already is no change: it writes nothing, and is no effect.
+        let sql = "INSERT INTO staging (path, file, size, executable) VALUES (?1, ?2, ?3, ?4) \
+                   ON CONFLICT (path) DO UPDATE \
+                   SET file = excluded.file, size = excluded.size, executable = excluded.executable \
+                   WHERE file IS NOT excluded.file OR executable IS NOT excluded.executable";
         self.execute(sql, params![path.as_str(), file, to_sql(size), executable])
             .map(drop)
     }

@@ -89,7 +89,11 @@ impl Repository {
         self.need_worktree("add")?;
         let _pin = self.pin()?;
         // Evicting changes the worktree, so nobody else may.
-        let _lock = lock(&self.directory.join("lock"), !options.evict)?;
+        let _alone = options.evict.then(|| self.alone()).transpose()?;
+        let _shared = match options.evict {
+            true => None,
+            false => Some(lock(&self.directory.join("lock"), true)?),
+        };
         let recorded = self.file_system_clock()?;
         let mut walk = self.walk(paths, options.force)?;
         let (expected, _) = self.expected(paths)?;
@@ -173,6 +177,7 @@ impl Repository {
             path: found.path.clone(),
             file: *file,
             stat: found.stat,
+            executable: found.executable,
         };
         let candidates: Vec<Candidate> = group.iter().map(candidate).collect();
         self.stage_all(group, recorded, paths, report)?;
@@ -238,7 +243,7 @@ impl Repository {
     }
 
     /// Stores the content of all files in one pass.
-    fn store_files(
+    pub(super) fn store_files(
         &self,
         files: &[Found],
         mut clock: i64,
@@ -432,12 +437,12 @@ impl Repository {
 }
 
 /// A file whose content is in the repository.
-struct Stored {
-    found: Found,
-    file: FileId,
+pub(super) struct Stored {
+    pub found: Found,
+    pub file: FileId,
     /// `None` when the stat cache knew it.
-    summary: Option<FileSummary>,
-    known: Option<Known>,
+    pub summary: Option<FileSummary>,
+    pub known: Option<Known>,
 }
 
 /// What a file turned out to be while it was read.

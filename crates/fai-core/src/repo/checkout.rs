@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::durable::lock;
 use super::evict::ASIDE;
+use super::keep::Unkept;
 use super::materialize::{Target, remove_file};
 use super::progress::Progress;
 use super::snapshot::{Entry, Snapshot, overlay};
 use super::worktree::Looker;
 use super::{Error, Head, Repository};
-use crate::database::{CachedStat, FileStat, Operation, Staged};
+use crate::database::{CachedStat, FileStat, Staged};
 use crate::object::{CommitId, RepoPath, Time};
 
 /// How to check out.
@@ -22,6 +22,35 @@ pub struct CheckoutOptions {
     pub detach: bool,
     /// When, for the operation log.
     pub time: Time,
+}
+
+/// How files follow a change of `HEAD`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Switching {
+    /// Overwrite local changes and forget what is staged.
+    pub force: bool,
+    /// Tracked files that are missing come back, also those that do not differ between the two commits.
+    pub missing: bool,
+    /// What happens to content that is overwritten and cannot be kept.
+    pub unkept: Unkept,
+}
+
+impl Switching {
+    /// What a commit that comes from elsewhere does to a worktree.
+    pub const GENTLE: Self = Self {
+        force: false,
+        missing: true,
+        unkept: Unkept::Refuse,
+    };
+
+    /// What a person asks for, who may have given up local changes.
+    pub fn forced(force: bool) -> Self {
+        Self {
+            force,
+            missing: true,
+            unkept: if force { Unkept::GiveUp } else { Unkept::Refuse },
+        }
+    }
 }
 
 /// What a checkout did.
@@ -79,7 +108,7 @@ impl Repository {
     ) -> Result<CheckoutReport, Error> {
         let root = self.need_worktree("checkout")?.to_owned();
         let _pin = self.pin()?;
-        let _exclusive = lock(&self.directory.join("lock"), false)?;
+        let _alone = self.alone()?;
         self.nothing_underway()?;
         let (old_head, old_commit) = match self.head() {
             Ok(head) => (Some(head), self.head_commit()?),
@@ -89,21 +118,8 @@ impl Repository {
         };
         let commit = self.resolve(revision)?;
         let head = self.head_after(revision, old_head.as_ref(), commit, options.detach)?;
-        let report = self.switch_files(&root, old_commit, commit, options.force, progress)?;
-        if old_head.as_ref() != Some(&head) {
-            self.write_head(&head)?;
-            let command = format!("checkout: {revision}");
-            let (name, before) = ("HEAD".to_owned(), old_commit);
-            let operation = Operation {
-                time: options.time,
-                command,
-                name,
-                before,
-                after: Some(commit),
-            };
-            self.database()
-                .transaction(|writer| Ok::<_, Error>(writer.log_operation(&operation)?))?;
-        }
+        let report = self.switch_files(&root, old_commit, commit, Switching::forced(options.force), progress)?;
+        self.move_head(&head, options.time, &format!("checkout: {revision}"))?;
         Ok(CheckoutReport { head, ..report })
     }
 
@@ -114,11 +130,11 @@ impl Repository {
         root: &Path,
         from: Option<CommitId>,
         to: CommitId,
-        force: bool,
+        switching: Switching,
         progress: &dyn Progress,
     ) -> Result<CheckoutReport, Error> {
         let (after, before) = (self.snapshot(Some(to))?, self.snapshot(from)?);
-        let done = self.switch_snapshots(root, before, after, force, progress)?;
+        let done = self.switch_snapshots(root, before, after, switching, progress)?;
         Ok(CheckoutReport {
             commit: to,
             head: Head::Detached(to),
@@ -134,11 +150,12 @@ impl Repository {
         root: &Path,
         before: Snapshot,
         after: Snapshot,
-        force: bool,
+        switching: Switching,
         progress: &dyn Progress,
     ) -> Result<Switched, Error> {
-        let switch = self.plan_switch(before, after, force)?;
-        let placed = self.write_worktree(root, &switch.targets, &switch.gone, progress)?;
+        let switch = self.plan_switch(before, after, switching)?;
+        let Switching { force, unkept, .. } = switching;
+        let placed = self.write_worktree(root, &switch.targets, &switch.gone, unkept, progress)?;
         let keep_staged =
             |path: &RepoPath| switch.only_staged.contains(path) || !force && !switch.changed.contains(path);
         self.remember(&placed, &switch.target, &switch.gone, &switch.staging, keep_staged)?;
@@ -150,7 +167,8 @@ impl Repository {
     }
 
     /// What it would take, unless uncommitted work would be lost and `force` is not given.
-    pub(super) fn plan_switch(&self, before: Snapshot, after: Snapshot, force: bool) -> Result<Switch, Error> {
+    pub(super) fn plan_switch(&self, before: Snapshot, after: Snapshot, switching: Switching) -> Result<Switch, Error> {
+        let Switching { force, missing, .. } = switching;
         let staging = self.database().staging()?;
         let only_staged = self.evicted_and_staged(&staging, &before, &after, force)?;
         let target = self.kept(after, &[])?;
@@ -159,7 +177,15 @@ impl Repository {
         overlay(&mut expected, &staging);
 
         let changed = changed_paths(&committed, &target);
-        let wanted = self.differing(&target)?;
+        let wanted = match missing {
+            true => self.differing(&target)?,
+            false => {
+                let moving = changed
+                    .iter()
+                    .filter_map(|path| Some((path.clone(), *target.get(path)?)));
+                self.differing(&moving.collect())?
+            }
+        };
         if !force {
             self.refuse_to_lose(&expected, &target, &changed, &wanted)?;
         }
@@ -380,21 +406,26 @@ impl Repository {
         blocked
     }
 
-    /// Carries out a change of the worktree: everything is written aside before anything is touched.
+    /// Carries out a change of the worktree: everything is written aside before anything is touched, and
+    /// what makes way is kept.
     pub(super) fn write_worktree(
         &self,
         root: &Path,
         targets: &[Target],
         gone: &[RepoPath],
+        unkept: Unkept,
         progress: &dyn Progress,
     ) -> Result<Vec<(RepoPath, FileStat)>, Error> {
         let temporary = self.directory.join("tmp");
         discard_leftovers(&temporary)?;
         let prepared = self.prepare(targets, &temporary, progress)?;
-        for path in gone {
-            remove_file(root, path)?;
+        let before = self.keep_and_note(root, targets, gone, unkept, progress)?;
+        let removed = gone.iter().try_for_each(|path| remove_file(root, path));
+        let placed = removed.and_then(|()| prepared.place(root));
+        if placed.is_err() {
+            self.note_failure(root, &before)?;
         }
-        prepared.place(root)
+        placed
     }
 
     /// Tells the stat cache and staging about a changed worktree.

@@ -147,7 +147,7 @@ impl Repository {
     ) -> Result<(), Error> {
         // A detached HEAD moves first: staged entries that equal the commit are no changes, lost ones would be.
         if let Head::Detached(_) = head {
-            self.write_head(&Head::Detached(after))?;
+            self.move_head(&Head::Detached(after), operation.time, &operation.command)?;
         }
         self.database().transaction(|writer| {
             if let Head::Branch(name) = head
@@ -160,8 +160,12 @@ impl Repository {
                 writer.unstage_exactly(path, staged)?;
             }
             writer.end_pending()?;
-            Ok(writer.log_operation(operation)?)
-        })
+            match head {
+                Head::Branch(_) => Ok(writer.log_operation(operation)?),
+                Head::Detached(_) => Ok(()),
+            }
+        })?;
+        Ok(self.database().finish_command()?)
     }
 
     /// Parameters, metrics and labels: those of the amended commit, then harvested ones, then typed ones.

@@ -73,6 +73,77 @@ pub enum Error {
     /// Local changes would be lost.
     #[error("local changes would be overwritten: {}", list(.0))]
     LocalChanges(Vec<RepoPath>),
+    /// What would be overwritten cannot be stored first.
+    #[error("this could not be undone, because {} cannot be kept: {reason}", list(paths))]
+    CannotKeep {
+        /// The files.
+        paths: Vec<RepoPath>,
+        /// Why.
+        reason: String,
+    },
+    /// There is no command to undo or redo.
+    #[error("nothing to {0}")]
+    NothingToUndo(&'static str),
+    /// A command that is too old to be undone, or done again.
+    #[error("{command:?} is too old: what it needs was removed")]
+    TooOld {
+        /// The command.
+        command: String,
+    },
+    /// Something that a command changed was changed again since.
+    #[error("{command:?} cannot be taken back or done again: changed since are {}", shown(names))]
+    ChangedSince {
+        /// The command.
+        command: String,
+        /// Refs and paths.
+        names: Vec<String>,
+    },
+    /// A branch or tag that is there already.
+    #[error("the {kind} {name:?} exists already")]
+    RefExists {
+        /// `branch` or `tag`.
+        kind: &'static str,
+        /// Its short name.
+        name: String,
+    },
+    /// A branch or tag that is not there.
+    #[error("there is no {kind} {name:?}")]
+    NoSuchRef {
+        /// `branch` or `tag`.
+        kind: &'static str,
+        /// Its short name.
+        name: String,
+    },
+    /// A name that is a part of another ref's name.
+    #[error("{name:?} and {other:?} cannot both exist")]
+    RefInTheWay {
+        /// The new name, in full.
+        name: String,
+        /// The one that exists, in full.
+        other: String,
+    },
+    /// The current branch cannot be deleted.
+    #[error("{0:?} is the current branch")]
+    CurrentBranch(String),
+    /// A branch with commits that nothing else leads to.
+    #[error("the branch {branch:?} is not merged: {commits} commits are on it alone")]
+    Unmerged {
+        /// Its short name.
+        branch: String,
+        /// How many commits.
+        commits: u64,
+    },
+    /// A branch that follows no other.
+    #[error("the branch {0:?} has no upstream")]
+    NoUpstream(String),
+    /// A log of moves that does not go back so far.
+    #[error("the log of {name} has only {found} entries")]
+    ShortLog {
+        /// The ref.
+        name: String,
+        /// How many there are.
+        found: usize,
+    },
     /// A file did not hold still.
     #[error("{0} changes while it is read: nothing was recorded for it")]
     Unstable(RepoPath),
@@ -301,6 +372,17 @@ impl Error {
             Error::NotInConflict(_) => "not_in_conflict",
             Error::Unrelated(_) => "unrelated",
             Error::LocalChanges(_) => "local_changes",
+            Error::CannotKeep { .. } => "cannot_keep",
+            Error::NothingToUndo(_) => "nothing_to_undo",
+            Error::TooOld { .. } => "too_old",
+            Error::ChangedSince { .. } => "changed_since",
+            Error::RefExists { .. } => "exists",
+            Error::RefInTheWay { .. } => "in_the_way",
+            Error::NoSuchRef { .. } => "not_found",
+            Error::CurrentBranch(_) => "current_branch",
+            Error::Unmerged { .. } => "unmerged",
+            Error::NoUpstream(_) => "no_upstream",
+            Error::ShortLog { .. } => "unknown_revision",
             Error::Unstable(_) => "unstable_file",
             Error::NotEvicted { .. } => "not_evicted",
             Error::OnlyStaged(_) => "only_staged",

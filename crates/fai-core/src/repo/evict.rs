@@ -11,7 +11,7 @@ use super::progress::{Event, Progress};
 use super::walk::Found;
 use super::worktree::{Looker, file_stat, hash_file};
 use super::{Error, Repository};
-use crate::database::FileStat;
+use crate::database::{Effect, FileStat, State, What};
 use crate::object::{FileId, Manifest, RepoPath};
 
 /// Files are stored, staged and evicted in groups of at most so many bytes, or of one larger file: what a group frees is
@@ -34,6 +34,24 @@ pub(super) struct Candidate {
     pub file: FileId,
     /// How it looked when what is stored was its content.
     pub stat: FileStat,
+    pub executable: bool,
+}
+
+impl Candidate {
+    /// What becomes of it, for the log of operations.
+    fn effect(&self, goes: bool) -> Effect {
+        let state = State::File {
+            file: self.file,
+            size: self.stat.size,
+            executable: self.executable,
+        };
+        Effect {
+            what: What::File,
+            name: self.path.to_string(),
+            after: if goes { State::Nothing } else { state.clone() },
+            before: state,
+        }
+    }
 }
 
 /// `files` in groups of at most [`GROUP`] bytes, in their order. A larger file is a group of its own.
@@ -88,23 +106,28 @@ impl Repository {
             }
         }
         self.database().transaction(|writer| {
-            let mut paths = ready.iter().map(|candidate| &candidate.path);
-            paths.try_for_each(|path| writer.evict(path))
+            ready.iter().try_for_each(|candidate| {
+                writer.note_effect(&candidate.effect(true))?;
+                writer.evict(&candidate.path)
+            })
         })?;
         let (mut gone, mut stay) = (Vec::new(), Vec::new());
         for candidate in ready {
             match remove(root, &temporary, &candidate) {
                 Ok(()) => gone.push(candidate.path),
-                Err(reason) => stay.push((candidate.path, reason)),
+                Err(reason) => stay.push((candidate, reason)),
             }
         }
         self.database().transaction(|writer| {
             gone.iter().try_for_each(|path| writer.forget_stat(path))?;
-            stay.iter().try_for_each(|(path, _)| writer.end_eviction(path))
+            stay.iter().try_for_each(|(candidate, _)| {
+                writer.note_effect(&candidate.effect(false))?;
+                writer.end_eviction(&candidate.path)
+            })
         })?;
         refused.extend(
             stay.into_iter()
-                .map(|(path, reason)| Error::NotEvicted { path, reason }),
+                .map(|(Candidate { path, .. }, reason)| Error::NotEvicted { path, reason }),
         );
         Ok((gone, refused))
     }
@@ -145,7 +168,7 @@ impl Repository {
 /// Removes the file if it still is what was stored; otherwise says why it stays.
 fn remove(root: &Path, temporary: &Path, candidate: &Candidate) -> Result<(), String> {
     const CHANGED: &str = "it changed after it was stored";
-    let Candidate { path, file, stat } = candidate;
+    let Candidate { path, file, stat, .. } = candidate;
     let place = path.below(root);
     let unchanged = Looker::new(root)
         .look(path)
@@ -208,6 +231,7 @@ mod tests {
             path: RepoPath::parse(name).unwrap(),
             file: FileId::of(b"any"),
             stat: file_stat(&root.join(name).metadata().unwrap()),
+            executable: false,
         }
     }
 

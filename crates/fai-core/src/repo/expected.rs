@@ -76,6 +76,14 @@ impl Repository {
         })
     }
 
+    /// Paths for which something is staged.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn staged_paths(&self) -> Result<Vec<RepoPath>, Error> {
+        Ok(self.database().staging()?.into_keys().collect())
+    }
+
     /// What `changes` are against the tree that they are staged on. Reads only the folders that have any.
     pub(super) fn staged_changes(&self, expected: Expected<'_>) -> Result<Vec<StatusEntry>, Error> {
         let mut staged = Vec::new();

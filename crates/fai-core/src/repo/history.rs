@@ -18,18 +18,31 @@ pub struct LoggedCommit {
     pub branches: Vec<String>,
     /// Short names of the tags that stand on it.
     pub tags: Vec<String>,
+    /// Branches of remembered peers that were last seen there (`origin/main`).
+    pub remotes: Vec<String>,
+    /// True when `HEAD` stands on it.
+    pub head: bool,
     /// History is cut behind it: it has parents that are not here.
     pub cut: bool,
 }
 
-/// Walks the ancestors of a commit, newest first. A commit never comes before its descendants as long as clocks
+/// Short names of the refs that stand on a commit.
+#[derive(Default)]
+struct Names {
+    branches: Vec<String>,
+    tags: Vec<String>,
+    remotes: Vec<String>,
+}
+
+/// Walks the ancestors of commits, newest first. A commit never comes before its descendants as long as clocks
 /// do not run backwards between them.
 pub struct History<'a> {
     repository: &'a Repository,
     path: Option<RepoPath>,
     cuts: Cuts,
     is_cut: bool,
-    names: BTreeMap<CommitId, (Vec<String>, Vec<String>)>,
+    names: BTreeMap<CommitId, Names>,
+    head: Option<CommitId>,
     seen: HashSet<CommitId>,
     // Among commits of one second the one found first comes first: a parent never overtakes its child.
     queue: BinaryHeap<(i64, Reverse<u64>, CommitId)>,
@@ -44,13 +57,29 @@ impl Repository {
     /// # Errors
     /// When `start` or the refs cannot be read.
     pub fn history(&self, start: CommitId, path: Option<RepoPath>) -> Result<History<'_>, Error> {
-        let mut names: BTreeMap<CommitId, (Vec<String>, Vec<String>)> = BTreeMap::new();
+        self.history_of(&[start], path)
+    }
+
+    /// The history of everything that a branch, tag, remembered peer or `HEAD` stands on.
+    ///
+    /// # Errors
+    /// As [`Repository::history`].
+    pub fn whole_history(&self, path: Option<RepoPath>) -> Result<History<'_>, Error> {
+        let mut starts: Vec<CommitId> = self.database().refs()?.into_iter().map(|(_, commit)| commit).collect();
+        starts.extend(self.head_commit()?);
+        self.history_of(&starts, path)
+    }
+
+    fn history_of(&self, starts: &[CommitId], path: Option<RepoPath>) -> Result<History<'_>, Error> {
+        let mut names: BTreeMap<CommitId, Names> = BTreeMap::new();
         for (name, commit) in self.database().refs()? {
-            let (branches, tags) = names.entry(commit).or_default();
+            let names = names.entry(commit).or_default();
             if let Some(branch) = name.strip_prefix("refs/heads/") {
-                branches.push(branch.to_owned());
+                names.branches.push(branch.to_owned());
             } else if let Some(tag) = name.strip_prefix("refs/tags/") {
-                tags.push(tag.to_owned());
+                names.tags.push(tag.to_owned());
+            } else if let Some(branch) = name.strip_prefix("refs/remotes/") {
+                names.remotes.push(branch.to_owned());
             }
         }
         let mut history = History {
@@ -59,12 +88,14 @@ impl Repository {
             cuts: self.store.cuts()?,
             is_cut: false,
             names,
+            // A damaged HEAD is no reason to show nothing.
+            head: self.head_commit().ok().flatten(),
             seen: HashSet::new(),
             queue: BinaryHeap::new(),
             commits: BTreeMap::new(),
             found: 0,
         };
-        history.enqueue(start)?;
+        starts.iter().try_for_each(|start| history.enqueue(*start))?;
         Ok(history)
     }
 }
@@ -97,12 +128,18 @@ impl History<'_> {
             let cut = parents.len() < commit.parents.len();
             self.is_cut |= cut;
             if self.touches(&commit, &parents)? {
-                let (branches, tags) = self.names.remove(&id).unwrap_or_default();
+                let Names {
+                    branches,
+                    tags,
+                    remotes,
+                } = self.names.remove(&id).unwrap_or_default();
                 return Ok(Some(LoggedCommit {
                     id,
                     commit,
                     branches,
                     tags,
+                    remotes,
+                    head: self.head == Some(id),
                     cut,
                 }));
             }

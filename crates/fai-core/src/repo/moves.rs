@@ -1,15 +1,16 @@
 //! `rm` and `mv`: changes of the worktree and of what is staged in one step.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use super::absence::Absences;
-use super::durable::lock;
+use super::keep::Unkept;
 use super::materialize::remove_file;
 use super::snapshot::Snapshot;
 use super::worktree::file_stat;
-use super::{Error, Repository};
-use crate::database::{CachedStat, FileStat, Staged};
+use super::{Error, Repository, Silent};
+use crate::database::{CachedStat, FileStat, Staged, State};
 use crate::object::RepoPath;
 
 /// What a move did.
@@ -35,7 +36,7 @@ impl Repository {
     ) -> Result<Vec<RepoPath>, Error> {
         let root = self.need_worktree("rm")?.to_owned();
         let _pin = self.pin()?;
-        let _exclusive = lock(&self.directory.join("lock"), false)?;
+        let _alone = self.alone()?;
         let (expected, staging) = self.expected(paths)?;
         let mut chosen = Snapshot::new();
         for path in paths {
@@ -75,6 +76,11 @@ impl Repository {
                 return Err(Error::OnlyStaged(lost));
             }
         }
+        if !cached {
+            let unkept = if force { Unkept::GiveUp } else { Unkept::Refuse };
+            let before = self.keep(&root, &chosen.keys().collect::<Vec<_>>(), unkept, &Silent)?;
+            self.note_files(&before, |_| State::Nothing)?;
+        }
         self.database().transaction(|writer| {
             for path in chosen.keys() {
                 writer.end_conflict(path)?;
@@ -102,7 +108,7 @@ impl Repository {
     pub fn rename(&self, from: &RepoPath, to: &RepoPath, force: bool) -> Result<MoveReport, Error> {
         let root = self.need_worktree("mv")?.to_owned();
         let _pin = self.pin()?;
-        let _exclusive = lock(&self.directory.join("lock"), false)?;
+        let _alone = self.alone()?;
         let (expected, _) = self.expected(std::slice::from_ref(from))?;
         let (_, name) = from
             .split_last()
@@ -130,11 +136,13 @@ impl Repository {
             return Err(Error::LocalChanges(vec![to]));
         }
         let known = self.proven(&root, &pairs)?;
-        if stands {
-            if let Some(folder) = target.parent() {
-                fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-            }
-            fs::rename(&source, &target).map_err(Error::io("rename", &source))?;
+        if stands && let Some(folder) = target.parent() {
+            fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        }
+        let before = self.note_renames(&root, &pairs)?;
+        if stands && let Err(error) = fs::rename(&source, &target) {
+            self.note_failure(&root, &before)?;
+            return Err(Error::io("rename", &source)(error));
         }
         let known = self.still_proven(&root, &pairs, &known)?;
         let head = self.snapshot_within(self.head_commit()?, &[from.clone(), to])?;
@@ -149,6 +157,20 @@ impl Repository {
         }
         let (tracked, _) = self.expected(std::slice::from_ref(path))?;
         Ok(tracked.keys().any(|path| absences.allow(path)))
+    }
+
+    /// Keeps what is renamed as well as what makes way for it: undoing may have to write either.
+    fn note_renames(&self, root: &Path, pairs: &[(RepoPath, RepoPath)]) -> Result<Vec<(RepoPath, State)>, Error> {
+        let paths: Vec<&RepoPath> = pairs.iter().flat_map(|(from, to)| [from, to]).collect();
+        let before = self.keep(root, &paths, Unkept::GiveUp, &Silent)?;
+        let stood: BTreeMap<RepoPath, State> = before.iter().cloned().collect();
+        let came: BTreeMap<&RepoPath, &RepoPath> = pairs.iter().map(|(from, to)| (to, from)).collect();
+        let after = |path: &RepoPath| {
+            let from = came.get(path).and_then(|from| stood.get(*from));
+            from.cloned().unwrap_or(State::Nothing)
+        };
+        self.note_files(&before, after)?;
+        Ok(before)
     }
 
     /// What the stat cache proves of files that are about to be renamed.

@@ -20,6 +20,7 @@ use parking_lot::ReentrantMutex;
 
 use self::deltas::Fate;
 use super::arriving::{Prefix, Prefixes};
+use super::checkout::Switching;
 use super::content::FileReader;
 use super::durable::{lock, replace_file};
 use super::progress::{Event, Progress};
@@ -161,7 +162,11 @@ impl Repository {
             Head::Detached(_) => None,
         };
         let files = current.zip(self.worktree.clone());
-        let _lock = lock(&self.directory.join("lock"), files.is_none())?;
+        let _alone = files.is_some().then(|| self.alone()).transpose()?;
+        let _shared = match files {
+            Some(_) => None,
+            None => Some(lock(&self.directory.join("lock"), true)?),
+        };
         if files.is_some() {
             self.nothing_underway()?;
         }
@@ -182,10 +187,19 @@ impl Repository {
             root,
         )) = files
         {
-            self.switch_files(&root, *before, *after, false, progress)?;
+            self.switch_files(&root, *before, *after, Switching::GENTLE, progress)?;
         }
         self.database().transaction(|writer| {
             for RefMove { name, before, after } in moves {
+                if before.is_none()
+                    && after.is_some()
+                    && let Some(other) = writer.ref_in_the_way(name)?
+                {
+                    return Err(Error::RefInTheWay {
+                        name: name.clone(),
+                        other,
+                    });
+                }
                 if !writer.move_ref(name, *before, *after)? {
                     return Err(Error::RefMoved(name.clone()));
                 }

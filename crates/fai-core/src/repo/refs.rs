@@ -90,7 +90,10 @@ impl Repository {
     /// # Errors
     /// When the database fails.
     pub fn refs(&self) -> Result<Vec<(String, CommitId)>, Error> {
-        Ok(self.database().refs()?)
+        let mut refs = self.database().refs()?;
+        // What peers were seen to have is nobody else's business.
+        refs.retain(|(name, _)| !name.starts_with("refs/remotes/"));
+        Ok(refs)
     }
 
     /// Makes `branch` (its full name) the current one. Nothing in the worktree changes.

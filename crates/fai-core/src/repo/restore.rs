@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::durable::lock;
+use super::keep::Unkept;
 use super::materialize::Target;
 use super::progress::Progress;
 use super::snapshot::Snapshot;
@@ -21,6 +21,8 @@ pub struct RestoreOptions {
     pub worktree: bool,
     /// Overwrite local changes of the worktree.
     pub force: bool,
+    /// Also where they cannot be kept, so that this could not be undone.
+    pub give_up: bool,
 }
 
 impl Repository {
@@ -39,7 +41,7 @@ impl Repository {
     ) -> Result<Vec<RepoPath>, Error> {
         let root = self.need_worktree("restore")?.to_owned();
         let _pin = self.pin()?;
-        let _exclusive = lock(&self.directory.join("lock"), false)?;
+        let _alone = self.alone()?;
         let head = self.snapshot_within(self.head_commit()?, paths)?;
         let (expected, staging) = self.expected(paths)?;
         let source = match options.source {
@@ -73,7 +75,7 @@ impl Repository {
             // What is not in the worktree on purpose comes only when it is named.
             let (wanted, expected) = (self.kept(source.clone(), paths)?, self.kept(expected.clone(), paths)?);
             let surplus = surplus(&wanted, &expected);
-            changed.extend(self.restore_worktree(&root, &wanted, &surplus, &expected, options.force, progress)?);
+            changed.extend(self.restore_worktree(&root, &wanted, &surplus, &expected, options, progress)?);
         }
         if options.staged {
             let surplus = surplus(&source, &expected);
@@ -90,11 +92,11 @@ impl Repository {
         wanted: &Snapshot,
         surplus: &[RepoPath],
         expected: &Snapshot,
-        force: bool,
+        options: RestoreOptions,
         progress: &dyn Progress,
     ) -> Result<Vec<RepoPath>, Error> {
         let differing = self.differing(wanted)?;
-        if !force {
+        if !options.force {
             let in_danger = differing.iter().chain(surplus);
             let tracked = in_danger
                 .filter_map(|path| Some((path.clone(), *expected.get(path)?)))
@@ -108,6 +110,10 @@ impl Repository {
                 return Err(Error::LocalChanges(lost));
             }
         }
+        let unkept = match options.give_up {
+            true => Unkept::GiveUp,
+            false => Unkept::Refuse,
+        };
         let targets: Vec<Target> = differing
             .iter()
             .filter_map(|path| {
@@ -117,7 +123,7 @@ impl Repository {
                 })
             })
             .collect();
-        let placed = self.write_worktree(root, &targets, surplus, progress)?;
+        let placed = self.write_worktree(root, &targets, surplus, unkept, progress)?;
         self.remember(&placed, wanted, surplus, &BTreeMap::new(), |_| true)?;
         Ok(placed
             .into_iter()

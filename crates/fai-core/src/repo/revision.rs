@@ -62,7 +62,8 @@ pub fn steps(text: &str) -> Result<Steps<'_>, Error> {
 }
 
 impl Repository {
-    /// The commit that `text` names: `HEAD` or `@`, a branch, a tag, a full or short id, each with any number of
+    /// The commit that `text` names: `HEAD` or `@`, a branch, a tag, a branch of a remembered peer, a
+    /// full or short id, or where one of them was (`HEAD@{2}`, `@{-1}`, `@{u}`), each with any number of
     /// `~N` and `^N` behind it.
     ///
     /// # Errors
@@ -98,7 +99,10 @@ impl Repository {
                 }
             };
         }
-        for prefix in ["", "refs/", "refs/heads/", "refs/tags/"] {
+        if let Some(commit) = self.resolve_at(base)? {
+            return Ok(commit);
+        }
+        for prefix in ["", "refs/", "refs/heads/", "refs/tags/", "refs/remotes/"] {
             if let Some(commit) = self.database().read_ref(&format!("{prefix}{base}"))? {
                 return Ok(commit);
             }

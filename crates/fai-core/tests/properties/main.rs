@@ -9,6 +9,7 @@ mod collect;
 mod objects;
 mod payloads;
 mod repository;
+mod undo;
 
 use fai_core::tensor::Element;
 use proptest::prelude::*;

@@ -111,6 +111,9 @@ fn carry_out(
     progress: &dyn Progress,
 ) -> Result<Vec<String>, Error> {
     let peer = remote.peer();
+    // What arrives is one operation of its own, whatever else this process does.
+    let repository = &repository.reopen()?;
+    repository.begin(time, &command)?;
     let (empty, id) = (repository.refs()?.is_empty(), remote.id);
     if !empty {
         remote.must_be(repository.id()?)?;

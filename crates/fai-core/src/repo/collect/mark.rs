@@ -55,6 +55,8 @@ pub(super) struct Roots {
     staging: BTreeMap<RepoPath, Staged>,
     /// What recent operations moved from and to. Some of it may be gone.
     recent: Vec<CommitId>,
+    /// What recent commands overwrote, staged and unstaged. Some of it may be gone.
+    kept: Vec<FileId>,
     cuts: Cuts,
     /// Chunks may be missing on purpose.
     partial: bool,
@@ -170,7 +172,18 @@ impl Repository {
             commits,
             staging,
             recent: match recent {
-                Some(time) => self.database().commits_since(time)?,
+                Some(time) => {
+                    let database = self.database();
+                    let mut commits = database.commits_since(time)?;
+                    commits.extend(database.commits_of_commands_since(time)?);
+                    commits.sort_unstable();
+                    commits.dedup();
+                    commits
+                }
+                None => Vec::new(),
+            },
+            kept: match recent {
+                Some(time) => self.database().files_of_commands_since(time)?,
                 None => Vec::new(),
             },
             cuts: self.store.cuts()?,
@@ -216,6 +229,11 @@ impl Repository {
             // An earlier collection that was told not to wait may have removed it.
             if self.store.has_here(Kind::Commit, commit.hash())? {
                 walk.meet(Kind::Commit, commit.hash())?;
+            }
+        }
+        for file in &roots.kept {
+            if self.store.has_here(Kind::Manifest, file.hash())? {
+                walk.meet(Kind::Manifest, file.hash())?;
             }
         }
         for staged in roots.staging.values() {

@@ -122,7 +122,11 @@ impl Repository {
             report.condemned = self.condemn(&live, options.now)?;
             progress.on(Event::File("condemned"));
             self.drop_old(&now, &live, options, progress, &mut report)?;
-            self.database().transaction(|writer| writer.forget_gone())?;
+            let until = options.age.map(|age| options.now.saturating_sub(seconds(age)));
+            self.database().transaction(|writer| {
+                writer.forget_effects(until)?;
+                writer.forget_gone()
+            })?;
             self.remove_empty_packs(&moving, &mut moved)?;
         }
         self.rewrite_wasteful(options, &moving, &mut moved)?;

@@ -22,6 +22,7 @@ pub use outcome::{MergeReport, Outcome, Undecided};
 pub use pending::Underway;
 pub use resolve::Resolution;
 
+use super::checkout::Switching;
 use super::durable::lock;
 use super::progress::Progress;
 use super::snapshot::{Snapshot, write_tree};
@@ -94,7 +95,7 @@ impl Repository {
     pub fn merge(&self, request: &MergeRequest, progress: &dyn Progress) -> Result<MergeReport, Error> {
         let root = self.need_worktree(request.kind.name())?.to_owned();
         let _pin = self.pin()?;
-        let _exclusive = lock(&self.directory.join("lock"), false)?;
+        let _alone = self.alone()?;
         let _commits = lock(&self.directory.join("commit.lock"), false)?;
         self.nothing_underway()?;
         let staged: Vec<RepoPath> = self.database().staging()?.into_keys().collect();
@@ -154,7 +155,7 @@ impl Repository {
             placed: false,
         };
         // Whatever the worktree holds that would be lost is found before anything is written down.
-        self.plan_switch(before.clone(), combined.files.clone(), false)?;
+        self.plan_switch(before.clone(), combined.files.clone(), Switching::GENTLE)?;
         self.database().transaction(|writer| {
             writer.set_pending(&pending)?;
             let mut conflicts = combined.conflicts.iter();
@@ -176,7 +177,7 @@ impl Repository {
         request: &MergeRequest,
         progress: &dyn Progress,
     ) -> Result<MergeReport, Error> {
-        let done = self.switch_files(root, from, request.other, false, progress)?;
+        let done = self.switch_files(root, from, request.other, Switching::GENTLE, progress)?;
         let operation = Operation {
             time: request.time,
             command: format!("merge {}: fast-forward", request.name),
@@ -184,7 +185,7 @@ impl Repository {
             before: from,
             after: Some(request.other),
         };
-        self.move_head(head, &operation, |_| Ok(()))?;
+        self.advance_head(head, &operation, |_| Ok(()))?;
         Ok(MergeReport {
             outcome: Outcome::FastForward,
             commit: request.other,

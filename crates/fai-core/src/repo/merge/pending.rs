@@ -7,7 +7,9 @@ use super::outcome::{self, MergeReport, Outcome, Undecided};
 use super::{changes, head_name};
 use crate::database::{Operation, Pending, Writer};
 use crate::object::{CommitId, Id, RepoPath, Time};
+use crate::repo::checkout::Switching;
 use crate::repo::durable::lock;
+use crate::repo::keep::Unkept;
 use crate::repo::materialize::Target;
 use crate::repo::progress::Progress;
 use crate::repo::snapshot::Snapshot;
@@ -73,7 +75,7 @@ impl Repository {
         after: &Snapshot,
         progress: &dyn Progress,
     ) -> Result<MergeReport, Error> {
-        let done = self.switch_snapshots(root, before.clone(), after.clone(), false, progress)?;
+        let done = self.switch_snapshots(root, before.clone(), after.clone(), Switching::GENTLE, progress)?;
         let conflicts = self.database().conflicts()?;
         if !conflicts.is_empty() {
             let placed = Pending {
@@ -111,18 +113,18 @@ impl Repository {
             before: Some(pending.head),
             after: Some(pending.draft),
         };
-        self.move_head(head, &operation, |writer| Ok(writer.end_pending()?))
+        self.advance_head(head, &operation, |writer| Ok(writer.end_pending()?))
     }
 
     /// Moves the branch, or a detached `HEAD`, and does `more` in the same transaction.
-    pub(super) fn move_head(
+    pub(super) fn advance_head(
         &self,
         head: &Head,
         operation: &Operation,
         more: impl FnOnce(&Writer<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         if let (Head::Detached(_), Some(after)) = (head, operation.after) {
-            self.write_head(&Head::Detached(after))?;
+            self.move_head(&Head::Detached(after), operation.time, &operation.command)?;
         }
         self.database().transaction(|writer| {
             if let Head::Branch(name) = head
@@ -130,7 +132,9 @@ impl Repository {
             {
                 return Err(Error::RefMoved(name.clone()));
             }
-            writer.log_operation(operation)?;
+            if let Head::Branch(_) = head {
+                writer.log_operation(operation)?;
+            }
             more(writer)
         })
     }
@@ -144,7 +148,7 @@ impl Repository {
     pub fn merge_continue(&self, time: Time, progress: &dyn Progress) -> Result<Option<MergeReport>, Error> {
         let root = self.need_worktree("merge")?.to_owned();
         let _pin = self.pin()?;
-        let _exclusive = lock(&self.directory.join("lock"), false)?;
+        let _alone = self.alone()?;
         let _commits = lock(&self.directory.join("commit.lock"), false)?;
         let pending = self.resumable()?;
         if pending.placed {
@@ -170,7 +174,7 @@ impl Repository {
     pub fn merge_abort(&self, progress: &dyn Progress) -> Result<Vec<RepoPath>, Error> {
         let root = self.need_worktree("merge")?.to_owned();
         let _pin = self.pin()?;
-        let _exclusive = lock(&self.directory.join("lock"), false)?;
+        let _alone = self.alone()?;
         let _commits = lock(&self.directory.join("commit.lock"), false)?;
         let pending = self.resumable()?;
         let (before, after) = (self.snapshot(Some(pending.head))?, self.snapshot(Some(pending.draft))?);
@@ -194,7 +198,7 @@ impl Repository {
             .filter(|path| !before.contains_key(*path))
             .cloned()
             .collect();
-        let placed = self.write_worktree(&root, &targets, &gone, progress)?;
+        let placed = self.write_worktree(&root, &targets, &gone, Unkept::GiveUp, progress)?;
         let staging = self.database().staging()?;
         self.remember(&placed, &wanted, &gone, &staging, |path| !touched.contains(path))?;
         self.database().transaction(|writer| writer.end_pending())?;

@@ -6,7 +6,7 @@ use super::outcome;
 use super::trees::{Kind, Undecided};
 use crate::database::Staged;
 use crate::object::RepoPath;
-use crate::repo::durable::lock;
+use crate::repo::keep::Unkept;
 use crate::repo::materialize::Target;
 use crate::repo::progress::Progress;
 use crate::repo::snapshot::{Entry, Snapshot};
@@ -36,7 +36,7 @@ impl Repository {
     ) -> Result<Option<Entry>, Error> {
         let root = self.need_worktree("resolve")?.to_owned();
         let _pin = self.pin()?;
-        let _exclusive = lock(&self.directory.join("lock"), false)?;
+        let _alone = self.alone()?;
         let pending = self.resumable()?;
         let conflicts = self.database().conflicts()?;
         let conflict = conflicts.get(path).ok_or_else(|| Error::NotInConflict(path.clone()))?;
@@ -78,7 +78,7 @@ impl Repository {
             })
             .collect();
         let gone: Vec<RepoPath> = entry.is_none().then(|| path.clone()).into_iter().collect();
-        let placed = self.write_worktree(&root, &targets, &gone, progress)?;
+        let placed = self.write_worktree(&root, &targets, &gone, Unkept::GiveUp, progress)?;
         self.remember(&placed, &wanted, &gone, &Default::default(), |_| true)?;
         let head = self.snapshot_within(Some(pending.head), std::slice::from_ref(path))?;
         self.database().transaction(|writer| {
