@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    access, add, branch, cat, checkout, cherry_pick, chunks, clone, commit, completions, config, demo, diff, fetch, fsck,
-    gc, id, info, init, log, ls, merge, mv, op, peers, pull, push, reflog, remote, repack, reset, resolve, restore, revert,
-    rm, serve, show, stats, status, switch, tag, undo, version,
+    access, add, branch, cat, checkout, cherry_pick, chunks, clone, commit, completions, config, demo, diff, fetch,
+    fsck, gc, id, info, init, log, ls, merge, mv, op, peers, pull, push, reflog, remote, repack, reset, resolve,
+    restore, revert, rm, serve, show, stats, status, switch, tag, undo, version,
 };
 
 /// Version control for AI models and their data, between peers, with no server that must exist.

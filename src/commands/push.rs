@@ -248,6 +248,24 @@ impl Args {
                 .iter()
                 .find(|(name, _)| *name == given.theirs)
                 .map(|(_, commit)| *commit);
+        }
+        if self.all {
+            // Of all branches those that are only behind have nothing to give.
+            let mut kept = Vec::new();
+            for given in given {
+                let is_behind = match given.before.filter(|before| *before != given.commit) {
+                    Some(before) if store.has(fai_core::object::Id::hash(&before))? => {
+                        store.is_ancestor(given.commit, before)?
+                    }
+                    _ => false,
+                };
+                if !is_behind {
+                    kept.push(given);
+                }
+            }
+            given = kept;
+        }
+        for given in &given {
             let before = given
                 .before
                 .filter(|before| *before != given.commit && !self.force_with_lease);

@@ -126,3 +126,47 @@ fn a_long_history_costs_no_stack_and_is_learnt_once() {
     let distance = again.distance(ids[19_999], ids[20_000]).unwrap();
     assert_eq!((distance.ahead, distance.behind), (999, 1));
 }
+
+#[test]
+fn a_log_reads_only_what_it_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    let (repository, _) = Repository::init(folder.path(), InitOptions::default()).unwrap();
+    let tree = Tree::default();
+    // Far back a commit is missing: whoever walks there fails.
+    let mut newest = <CommitId as fai_core::object::Id>::of(b"nowhere");
+    let stored = repository.store().write(1, &|_| (), |feeder| {
+        feeder.object(Kind::Tree, tree.encode())?;
+        for number in 0..60 {
+            let commit = Commit {
+                tree: tree.id(),
+                parents: vec![newest],
+                author: Author {
+                    name: "A".into(),
+                    email: String::new(),
+                },
+                time: Time {
+                    seconds: number,
+                    offset_minutes: 0,
+                },
+                message: String::new(),
+                metadata: Default::default(),
+                signature: None,
+            };
+            newest = commit.id();
+            feeder.object(Kind::Commit, commit.encode())?;
+        }
+        Ok(())
+    });
+    stored.unwrap();
+    repository.create_branch("main", newest, None, Time::default()).unwrap();
+    for mut history in [
+        repository.history(newest, None).unwrap(),
+        repository.whole_history(None).unwrap(),
+    ] {
+        assert_eq!(history.by_ref().take(20).filter(Result::is_ok).count(), 20);
+        assert!(
+            history.any(|commit| commit.is_err()),
+            "the end of the history is missing"
+        );
+    }
+}

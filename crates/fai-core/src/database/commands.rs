@@ -332,6 +332,8 @@ impl Writer<'_> {
     /// When SQLite fails.
     pub fn enter_command(&self) -> Result<(), DatabaseError> {
         self.entered.set(true);
+        // So that it is known in the end that what an earlier one left is put right.
+        self.unfinished.set(true);
         Ok(())
     }
 

@@ -45,13 +45,16 @@ pub enum SwitchTo {
 /// # Errors
 /// Says what is wrong with it.
 pub fn check_new_ref(full: &str) -> Result<(), Error> {
-    check_ref_name(full)?;
     let short = short_name(full);
     let bad = |why: &str| {
         Err(Error::Usage(format!(
             "{short:?} cannot be the name of a branch or tag: {why}"
         )))
     };
+    if short.is_empty() {
+        return bad("it is empty");
+    }
+    check_ref_name(full)?;
     if short == "HEAD" {
         return bad("HEAD means where you stand");
     }

@@ -123,7 +123,7 @@ impl Repository {
                 names: changed.into_iter().collect(),
             });
         }
-        let files = self.files_to_move(&row, &effects)?;
+        let files = self.files_to_move(&row, &effects, options.force)?;
         let kind = match back {
             true => CommandKind::Undo(row.id),
             false => CommandKind::Redo(row.id),
@@ -139,6 +139,8 @@ impl Repository {
             after,
         };
         self.database().transaction(|writer| {
+            // Also where a killed undo had left nothing to do; and not done before HEAD has moved as well.
+            writer.enter_command()?;
             for effect in &effects {
                 match (effect.what, RepoPath::parse(&effect.name)) {
                     (What::Staging, Ok(path)) => put_staging(writer, &path, &effect.after)?,
@@ -163,8 +165,6 @@ impl Repository {
                 self.move_head(&head, options.time, &text)?;
             }
         }
-        // Also where a killed undo had left nothing to do.
-        self.database().transaction(|writer| writer.enter_command())?;
         let refs = effects
             .iter()
             .filter(|effect| matches!(effect.what, What::Ref | What::Head));
@@ -269,8 +269,8 @@ impl Repository {
         Ok(unlike)
     }
 
-    /// What must be written and removed. All of it is here, or nothing is done.
-    fn files_to_move(&self, row: &CommandRow, effects: &[Effect]) -> Result<Files, Error> {
+    /// What must be written and removed. All of it is here, or nothing is done; with `force` what was not kept stays as it is.
+    fn files_to_move(&self, row: &CommandRow, effects: &[Effect], force: bool) -> Result<Files, Error> {
         let mut files = Files::default();
         let mut lost = Vec::new();
         for (path, effect) in file_effects(effects) {
@@ -299,7 +299,7 @@ impl Repository {
                 });
             }
         }
-        match lost.is_empty() {
+        match lost.is_empty() || force {
             true => Ok(files),
             false => Err(Error::CannotKeep {
                 paths: lost,

@@ -85,6 +85,8 @@ impl Repository {
             (ours, database.read_ref(&upstream.tracking())?)
         };
         let distance = match ours.zip(theirs) {
+            // Mostly so, and then nobody has to know the history.
+            Some((ours, theirs)) if ours == theirs => Distance::default(),
             Some((ours, theirs)) => self.distance(ours, theirs)?,
             None => Distance::default(),
         };
