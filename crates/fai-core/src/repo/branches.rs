@@ -232,7 +232,8 @@ impl Repository {
         let commit = match (self.database().read_ref(&from)?, is_current) {
             (Some(commit), _) => commit,
             (None, true) if self.database().read_ref(&to)?.is_none() => {
-                return self.move_head(&Head::Branch(to), time, &command);
+                self.move_head(&Head::Branch(to), time, &command)?;
+                return Ok(self.database().finish_command()?);
             }
             (None, _) => return Err(no_branch(old)),
         };
