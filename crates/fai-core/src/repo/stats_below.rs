@@ -22,7 +22,7 @@ pub struct StatsBelow {
     pub unique_bytes: u64,
     /// What those take in packs, record headers included.
     pub stored_bytes: u64,
-    /// Raw lengths of the chunks that other files hold, too: files of any commit, or staged.
+    /// Raw lengths of the chunks that others hold, too: files of any commit or staged, with other content or at other paths.
     pub shared_bytes: u64,
     /// What those take in packs.
     pub shared_stored_bytes: u64,
@@ -94,10 +94,11 @@ struct Above {
 /// Looks for the chunks in question in all other files.
 struct Others<'a> {
     repository: &'a Repository,
-    chosen: HashSet<FileId>,
+    chosen: BTreeSet<(RepoPath, FileId)>,
     chunks: HashMap<Hash, Chunk>,
     bases: HashMap<Hash, Above>,
-    seen: HashSet<FileId>,
+    /// Files that were looked at, and whether as one of the others.
+    seen: HashSet<(FileId, bool)>,
     holders: Vec<(BaseFile, Vec<Hash>)>,
 }
 
@@ -125,10 +126,10 @@ impl Repository {
                 }
             }
         }
-        let chosen: HashSet<FileId> = chosen.into_iter().map(|(_, file)| file).collect();
+        let files: HashSet<FileId> = chosen.iter().map(|(_, file)| *file).collect();
         let mut others = Others {
             repository: self,
-            chunks: self.chunks_of(&chosen)?,
+            chunks: self.chunks_of(&files)?,
             chosen,
             bases: HashMap::new(),
             seen: HashSet::new(),
@@ -233,10 +234,12 @@ impl Visit for Others<'_> {
             NeededBy::Staged(path) => (path, None),
             NeededBy::Root(_) | NeededBy::Child(_) => return Ok(()),
         };
-        if !self.seen.insert(entry.file) {
+        // The same file at another path is another one: without these it would still be stored.
+        let other = !self.chosen.contains(&(path.clone(), entry.file));
+        if !self.seen.insert((entry.file, other)) {
             return Ok(());
         }
-        let (other, mut held) = (!self.chosen.contains(&entry.file), Vec::new());
+        let mut held = Vec::new();
         self.repository
             .open_file(entry.file)?
             .for_each_chunk(&mut |_, extent| {
