@@ -16,6 +16,9 @@ use super::Output;
 /// Exit code of a command line that makes no sense.
 const WRONG_USAGE: u8 = 2;
 
+/// What to do about a full disk, whoever met it.
+const NO_ROOM: &str = "free some space and run the command again: what was stored already is not stored twice";
+
 /// An error with advice that only the command knows.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
@@ -192,6 +195,10 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     if let Some(hinted) = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()) {
         return Some(hinted.hint.clone());
     }
+    let full = |error: &io::Error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    if error.chain().any(|cause| cause.downcast_ref().is_some_and(full)) {
+        return Some(NO_ROOM.to_owned());
+    }
     let peer = error.chain().find_map(|cause| cause.downcast_ref::<PeerError>());
     if let Some(error) = peer.filter(|error| !matches!(error, PeerError::Core(_))) {
         return peer_hint(error).map(str::to_owned);
@@ -202,6 +209,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
 /// What to do about an error.
 fn advice(error: &Error) -> Option<&'static str> {
     let text = match error {
+        error if error.is_full_disk() => NO_ROOM,
         Error::NotARepository(_) => "run `fai init` to make this folder a repository, or go into one",
         Error::Bare { .. } => "a bare repository only stores: clone it to work on its files",
         Error::UnknownRevision(_) => "`fai log --oneline` lists commits; a short id needs 4 digits or more",
@@ -275,9 +283,6 @@ fn advice(error: &Error) -> Option<&'static str> {
             source,
             ..
         }) if source.kind() == io::ErrorKind::NotFound => "a pack is gone: `fai fsck` names the files that need it",
-        Error::NoSpace { .. } | Error::Storage(StorageError::NoSpace { .. }) => {
-            "free some space and run the command again: what was stored already is not stored twice"
-        }
         Error::Database(DatabaseError::Newer { .. }) => "use the newer fai that wrote this repository",
         Error::Database(DatabaseError::Foreign(_) | DatabaseError::Damaged { .. }) => {
             "`fai fsck --rebuild` makes a new database from the packs"

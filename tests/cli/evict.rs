@@ -302,7 +302,11 @@ fn a_kill_leaves_every_file_somewhere() {
         let (status, _) = sandbox.warned(&["status", "--json"]);
         let status: Value = serde_json::from_str(&status).unwrap();
         assert_eq!((&status["deleted"], &status["modified"]), (&json!([]), &json!([])));
-        let evicted = status["evicted"].as_array().unwrap().iter().map(|file| text(&file["path"]));
+        let evicted = status["evicted"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|file| text(&file["path"]));
         let there: BTreeSet<String> = present(&sandbox).into_iter().chain(evicted).collect();
         assert_eq!(there, expected);
     }

@@ -24,6 +24,7 @@ mod disturbances;
 mod evict;
 mod fetch;
 mod folders;
+mod full_disk;
 mod gc;
 mod global;
 mod ignore_rules;

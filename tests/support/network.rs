@@ -266,9 +266,9 @@ impl Drop for Serving {
     clippy::print_stdout,
     reason = "whoever runs the tests is to know what was not tested"
 )]
-pub fn or_skip(network: Result<Network, String>) -> Option<Network> {
-    if let Err(reason) = &network {
-        println!("skipped: no network namespaces here ({reason})");
+pub fn or_skip<T>(made: Result<T, String>) -> Option<T> {
+    if let Err(reason) = &made {
+        println!("skipped: no namespaces here ({reason})");
     }
-    network.ok()
+    made.ok()
 }

@@ -24,12 +24,18 @@ fn main() {
         let repository = open();
         assert_eq!(repository.history(tip, None).unwrap().take(20).count(), 20);
     });
-    measured("merge base 10 commits back", || assert_eq!(open().merge_bases(tip, near).unwrap().len(), 1));
-    measured("merge base 1,000 commits back", || assert_eq!(open().merge_bases(tip, far).unwrap().len(), 1));
+    measured("merge base 10 commits back", || {
+        assert_eq!(open().merge_bases(tip, near).unwrap().len(), 1)
+    });
+    measured("merge base 1,000 commits back", || {
+        assert_eq!(open().merge_bases(tip, far).unwrap().len(), 1)
+    });
     measured("merge base with the first commit", || {
         assert_eq!(open().merge_bases(tip, root).unwrap(), [root]);
     });
-    measured("distance of 1,000 commits", || assert_eq!(open().distance(tip, far).unwrap().ahead, 999));
+    measured("distance of 1,000 commits", || {
+        assert_eq!(open().distance(tip, far).unwrap().ahead, 999)
+    });
 }
 
 /// A line of commits, and behind it two that branch off near its end and a thousand commits before.

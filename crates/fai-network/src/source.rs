@@ -67,12 +67,12 @@ impl Source {
             }));
         }
         if text.starts_with('/') {
-            return Ok(Self::from_multiaddr(text));
+            return Self::from_multiaddr(text);
         }
         Ok(Self::from_host(text))
     }
 
-    fn from_multiaddr(text: &str) -> Option<Self> {
+    fn from_multiaddr(text: &str) -> Result<Option<Self>, Error> {
         // The relay that it leads through is named by an id, too: the peer is named behind it.
         let (way, rest) = match text.split_once(CIRCUIT) {
             Some((way, rest)) => (format!("{way}{CIRCUIT}"), rest),
@@ -83,26 +83,29 @@ impl Source {
                 let (peer, name) = split_name(after);
                 (format!("{way}{before}/p2p/{peer}"), name)
             }
-            None if !way.is_empty() => return None,
+            None if !way.is_empty() => return Ok(None),
             None => match (text.parse::<Multiaddr>(), text.rsplit_once('/')) {
                 // What is no address as a whole may be one with a name behind it.
                 (Err(_), Some((before, name))) => (before.to_owned(), Some(name)),
                 _ => (text.to_owned(), None),
             },
         };
-        let mut address: Multiaddr = address.parse().ok().filter(|address: &Multiaddr| !address.is_empty())?;
+        let parsed = address.parse().ok().filter(|address: &Multiaddr| !address.is_empty());
+        let Some(mut address) = parsed else { return Ok(None) };
         let peer = match address.iter().last() {
+            Some(Protocol::P2p(peer)) if !holds_key(&peer) => return Err(bad(text, "its id is not whole")),
             Some(Protocol::P2p(peer)) => {
                 address.pop();
                 Some(peer)
             }
             _ => None,
         };
-        Some(Self {
+        Ok(Some(Self {
             peer,
-            addresses: vec![address],
+            // An id alone says nothing of where its peer is.
+            addresses: if address.is_empty() { Vec::new() } else { vec![address] },
             repository: selector(name),
-        })
+        }))
     }
 
     /// `HOST:PORT`, with `/NAME`.
@@ -154,7 +157,8 @@ impl Source {
         })
     }
 
-    /// The same as a ticket: one word that can be pasted.
+    /// The same as a ticket: one word that can be pasted. `None` when the peer is not known, or the addresses are longer than
+    /// a ticket may be.
     pub fn to_ticket(&self) -> Option<String> {
         let ticket = Ticket {
             peer: self.peer?.to_bytes().into(),
@@ -170,7 +174,8 @@ impl Source {
             },
         };
         let bytes = minicbor::to_vec(&ticket).ok()?;
-        Some(format!("{TICKET}{}", BASE32_NOPAD.encode(&bytes).to_ascii_lowercase()))
+        let encoded = BASE32_NOPAD.encode(&bytes).to_ascii_lowercase();
+        (encoded.len() <= MAX_TICKET).then(|| format!("{TICKET}{encoded}"))
     }
 }
 
@@ -304,7 +309,15 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(Source::parse(&text).unwrap(), expected, "{text}");
         }
-        for wrong in ["12D3KooWnope", "fai1thisisnotaticketatallreally"] {
+        let alone = Source::parse(&format!("/p2p/{peer}")).unwrap();
+        assert_eq!(alone, Source::parse(&peer.to_string()).unwrap());
+        let wrong = [
+            "12D3KooWnope",
+            "fai1thisisnotaticketatallreally",
+            // An id that is the hash of a key, and not a key: no ticket could name that peer.
+            "/ip4/192.168.1.9/tcp/4001/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N",
+        ];
+        for wrong in wrong {
             assert!(Source::parse(wrong).is_err(), "{wrong}");
         }
     }
@@ -349,6 +362,12 @@ mod tests {
         assert_eq!(named.repository, Selector::Name("llama".into()));
         // Mixed, it is no ticket but may be a folder's name.
         assert_eq!(Source::parse(&ticket.replacen("fai1", "FAI1", 1)).unwrap(), None);
+        let long: Multiaddr = format!("/dns/{}/tcp/1", "x".repeat(3000)).parse().unwrap();
+        let far = Source {
+            addresses: vec![long],
+            ..source
+        };
+        assert_eq!(far.to_ticket(), None, "nobody could read it");
         for len in 25..ticket.len() {
             let cut = Source::parse(&ticket[..len]);
             assert!(cut.is_err(), "{cut:?}");

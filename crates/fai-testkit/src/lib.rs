@@ -10,7 +10,7 @@ pub mod safetensors;
 mod tensor;
 pub mod torch;
 mod weights;
-mod zip;
+pub mod zip;
 
 pub use tensor::{DType, Tensor};
 pub use weights::{noise, normal};

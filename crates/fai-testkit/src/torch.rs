@@ -15,7 +15,8 @@ pub fn write(tensors: &[Tensor]) -> Vec<u8> {
     archive.finish()
 }
 
-fn pickle(tensors: &[Tensor]) -> Vec<u8> {
+/// The pickle of such an archive.
+pub fn pickle(tensors: &[Tensor]) -> Vec<u8> {
     let mut out = b"\x80\x02ccollections\nOrderedDict\n)R(".to_vec();
     for (index, tensor) in tensors.iter().enumerate() {
         let storage = match tensor.dtype {

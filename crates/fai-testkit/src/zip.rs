@@ -2,7 +2,7 @@
 
 /// An archive being written.
 #[derive(Default)]
-pub(crate) struct Archive {
+pub struct Archive {
     bytes: Vec<u8>,
     directory: Vec<u8>,
     members: u16,
@@ -10,7 +10,7 @@ pub(crate) struct Archive {
 
 impl Archive {
     /// Appends a member whose data starts at a multiple of `alignment`.
-    pub(crate) fn add(&mut self, name: &str, alignment: usize, data: &[u8]) {
+    pub fn add(&mut self, name: &str, alignment: usize, data: &[u8]) {
         let start = self.bytes.len();
         let unpadded = start + 30 + name.len();
         let padding = padding(unpadded, alignment);
@@ -37,7 +37,7 @@ impl Archive {
     }
 
     /// The whole archive.
-    pub(crate) fn finish(self) -> Vec<u8> {
+    pub fn finish(self) -> Vec<u8> {
         let mut bytes = self.bytes;
         let start = bytes.len() as u32;
         bytes.extend(&self.directory);

@@ -72,6 +72,15 @@ pub enum DatabaseError {
         #[source]
         source: rusqlite::Error,
     },
+    /// There is no room for what must be written.
+    #[error("no room is left on the disk of the database {}", path.display())]
+    Full {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        #[source]
+        source: rusqlite::Error,
+    },
     /// Written by a newer version of fai.
     #[error("{} has schema version {found}, and this fai knows versions up to {known}", path.display())]
     Newer {
@@ -96,6 +105,18 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
+    /// What SQLite refused on the file at `path`.
+    fn of(path: &Path) -> impl Fn(rusqlite::Error) -> Self {
+        move |source| {
+            use rusqlite::ffi::{SQLITE_FULL, SQLITE_IOERR_SHMSIZE};
+            let path = path.to_owned();
+            match source.sqlite_error().map(|error| error.extended_code) {
+                Some(SQLITE_FULL | SQLITE_IOERR_SHMSIZE) => DatabaseError::Full { path, source },
+                _ => DatabaseError::Sqlite { path, source },
+            }
+        }
+    }
+
     /// True when the file itself is damaged, so that trying again cannot help.
     pub fn is_damage(&self) -> bool {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, Unknown};
@@ -106,7 +127,7 @@ impl DatabaseError {
                 Some(DatabaseCorrupt | NotADatabase | Unknown)
             ),
             DatabaseError::Foreign(_) | DatabaseError::Damaged { .. } => true,
-            DatabaseError::Newer { .. } => false,
+            DatabaseError::Full { .. } | DatabaseError::Newer { .. } => false,
         }
     }
 
@@ -115,7 +136,7 @@ impl DatabaseError {
         use rusqlite::ffi::{SQLITE_CANTOPEN, SQLITE_IOERR_SHMOPEN, SQLITE_IOERR_SHMSIZE};
         let codes = [SQLITE_CANTOPEN, SQLITE_IOERR_SHMOPEN, SQLITE_IOERR_SHMSIZE];
         match self {
-            DatabaseError::Sqlite { source, .. } => source
+            DatabaseError::Sqlite { source, .. } | DatabaseError::Full { source, .. } => source
                 .sqlite_error()
                 .is_some_and(|error| codes.contains(&error.extended_code)),
             _ => false,
@@ -131,6 +152,8 @@ pub struct Database {
     /// The command that transactions work for.
     current: RefCell<Option<commands::Current>>,
     has_triggers: Cell<bool>,
+    /// Open for reading only, as the disk is full.
+    alone: bool,
 }
 
 impl Database {
@@ -154,43 +177,39 @@ impl Database {
     fn open_alone(path: &Path) -> Result<Self, DatabaseError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
         let opened = Connection::open_with_flags(format!("file:{}?immutable=1", uri_path(path)), flags);
-        let connection = opened.map_err(|source| DatabaseError::Sqlite {
-            path: path.to_owned(),
-            source,
-        })?;
+        let connection = opened.map_err(DatabaseError::of(path))?;
         let database = Self {
             connection,
             path: path.to_owned(),
             current: RefCell::default(),
             has_triggers: Cell::new(false),
+            alone: true,
         };
         database.migrate()?;
         Ok(database)
     }
 
     fn open_shared(path: &Path) -> Result<Self, DatabaseError> {
-        let wrap = |source| DatabaseError::Sqlite {
-            path: path.to_owned(),
-            source,
-        };
-        let connection = Connection::open(path).map_err(wrap)?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(wrap)?;
+        let wrap = DatabaseError::of(path);
+        let connection = Connection::open(path).map_err(&wrap)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(&wrap)?;
         connection.set_prepared_statement_cache_capacity(64);
         // Otherwise SQLite compiles a statement anew whenever another value is bound that could change its plan,
         // which for a lookup by key takes longer than the lookup.
         connection
             .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
-            .map_err(wrap)?;
+            .map_err(&wrap)?;
         let database = Self {
             connection,
             path: path.to_owned(),
             current: RefCell::default(),
             has_triggers: Cell::new(false),
+            alone: false,
         };
         // journal_mode writes only on the first open; the others cost nothing.
         let set = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
                    PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000;";
-        database.connection.execute_batch(set).map_err(wrap)?;
+        database.connection.execute_batch(set).map_err(&wrap)?;
         database.migrate()?;
         Ok(database)
     }
@@ -210,17 +229,11 @@ impl Database {
         work: impl FnOnce(&Writer<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         self.ensure_triggers()?;
-        let path = self.path.clone();
-        let wrap = |source| DatabaseError::Sqlite {
-            path: path.clone(),
-            source,
-        };
         let begun = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate);
-        let inner = begun.map_err(wrap)?;
         let current = self.current.borrow().clone();
         let mut writer = Writer {
-            inner,
-            path: &path,
+            inner: begun.map_err(|source| self.wrap(source))?,
+            database: self,
             command: None,
             unfinished: Cell::new(false),
             entered: Cell::new(false),
@@ -228,7 +241,7 @@ impl Database {
         writer.open_command(current.as_ref())?;
         let value = work(&writer)?;
         let current = writer.close_command(current.as_ref())?;
-        writer.inner.commit().map_err(wrap)?;
+        writer.inner.commit().map_err(|source| self.wrap(source))?;
         if current.is_some() {
             *self.current.borrow_mut() = current;
         }
@@ -283,9 +296,13 @@ impl Database {
     }
 
     fn wrap(&self, source: rusqlite::Error) -> DatabaseError {
-        DatabaseError::Sqlite {
-            path: self.path.clone(),
-            source,
+        match source.sqlite_error_code() {
+            // SQLite knows only that it may not write, and not why.
+            Some(rusqlite::ErrorCode::ReadOnly) if self.alone => DatabaseError::Full {
+                path: self.path.clone(),
+                source,
+            },
+            _ => DatabaseError::of(&self.path)(source),
         }
     }
 
@@ -331,7 +348,7 @@ impl Database {
 /// A transaction that may write. Statements are grouped by table, as on [`Database`].
 pub struct Writer<'a> {
     inner: Transaction<'a>,
-    path: &'a Path,
+    database: &'a Database,
     /// The number of the command that it works for.
     command: Option<i64>,
     /// Set when files are about to change.
@@ -343,18 +360,13 @@ pub struct Writer<'a> {
 impl Writer<'_> {
     fn execute(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<usize, DatabaseError> {
         let run = || self.inner.prepare_cached(sql)?.execute(parameters);
-        run().map_err(|source| DatabaseError::Sqlite {
-            path: self.path.to_owned(),
-            source,
-        })
+        run().map_err(|source| self.database.wrap(source))
     }
 
     fn batch(&self, sql: &str) -> Result<(), DatabaseError> {
-        let wrap = |source| DatabaseError::Sqlite {
-            path: self.path.to_owned(),
-            source,
-        };
-        self.inner.execute_batch(sql).map_err(wrap)
+        self.inner
+            .execute_batch(sql)
+            .map_err(|source| self.database.wrap(source))
     }
 
     fn row<T>(
@@ -365,10 +377,7 @@ impl Writer<'_> {
     ) -> Result<Option<T>, DatabaseError> {
         use rusqlite::OptionalExtension;
         let query = || self.inner.prepare_cached(sql)?.query_row(parameters, read).optional();
-        query().map_err(|source| DatabaseError::Sqlite {
-            path: self.path.to_owned(),
-            source,
-        })
+        query().map_err(|source| self.database.wrap(source))
     }
 }
 
@@ -434,6 +443,30 @@ mod tests {
     }
 
     #[test]
+    fn a_database_that_cannot_grow_says_that_there_is_no_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db.sqlite");
+        let database = Database::open(&path).unwrap();
+        let pages = database.pragma("page_count").unwrap();
+        let limit = format!("PRAGMA max_page_count = {}", pages + 1);
+        database.row(&limit, [], |row| row.get::<_, i64>(0)).unwrap();
+        let fill = |writer: &Writer<'_>| {
+            writer.batch("CREATE TABLE large (bytes BLOB); INSERT INTO large VALUES (zeroblob(1000000));")
+        };
+        let full = database.transaction(fill).unwrap_err();
+        assert!(matches!(full, DatabaseError::Full { .. }), "{full:?}");
+        assert!(full.to_string().contains("no room is left on the disk") && full.to_string().contains("db.sqlite"));
+        assert!(!full.is_damage());
+        // Nothing of it is there, and what fits can be written.
+        assert_eq!(database.integrity_problems().unwrap(), Vec::<String>::new());
+        database.transaction(|writer| writer.clear_staging()).unwrap();
+        database
+            .row("PRAGMA max_page_count = 100000", [], |row| row.get::<_, i64>(0))
+            .unwrap();
+        database.transaction(fill).unwrap();
+    }
+
+    #[test]
     fn a_database_can_be_read_alone_wherever_it_lies() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["plain", "a?b#c%20d &=é", "*"] {
@@ -443,7 +476,8 @@ mod tests {
             let database = Database::open_alone(&path).unwrap();
             assert_eq!(database.refs().unwrap(), []);
             let write = database.transaction(|writer| writer.clear_staging());
-            assert!(write.is_err(), "it is open for reading only");
+            // It is open for reading only, which happens on a full disk alone.
+            assert!(matches!(write, Err(DatabaseError::Full { .. })), "{write:?}");
         }
         assert!(Database::open_alone(&folder.path().join("absent")).is_err());
     }

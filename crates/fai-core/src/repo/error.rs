@@ -352,9 +352,25 @@ impl Error {
         }
     }
 
+    /// True when it is for want of room on a disk.
+    pub fn is_full_disk(&self) -> bool {
+        let full =
+            |source: &io::Error| matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        match self {
+            Error::NoSpace { .. }
+            | Error::Storage(StorageError::NoSpace { .. })
+            | Error::Database(DatabaseError::Full { .. }) => true,
+            Error::Io { source, .. } | Error::Storage(StorageError::Io { source, .. }) => full(source),
+            Error::Ingest(IngestError::Index(inner)) => inner.downcast_ref::<Error>().is_some_and(Error::is_full_disk),
+            Error::CannotCollect(inner) => inner.is_full_disk(),
+            _ => false,
+        }
+    }
+
     /// A short stable word for scripts.
     pub fn kind(&self) -> &'static str {
         match self {
+            _ if self.is_full_disk() => "no_space",
             Error::NotARepository(_) => "not_a_repository",
             Error::Bare { .. } => "bare_repository",
             Error::UnknownRevision(_) | Error::NoParent { .. } => "unknown_revision",
@@ -397,7 +413,7 @@ impl Error {
             Error::BadCommit(_) => "bad_commit",
             Error::BadConfig { .. } => "bad_config",
             Error::Usage(_) => "usage",
-            Error::NoSpace { .. } | Error::Storage(StorageError::NoSpace { .. }) => "no_space",
+            Error::NoSpace { .. } => "no_space",
             Error::Storage(StorageError::Damaged { .. } | StorageError::NotAPack { .. }) => "damaged",
             Error::Database(DatabaseError::Newer { .. }) => "newer_version",
             Error::Database(DatabaseError::Foreign(_) | DatabaseError::Damaged { .. }) => "damaged",

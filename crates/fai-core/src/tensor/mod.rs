@@ -67,6 +67,32 @@ pub enum Format {
 }
 
 impl Format {
+    /// All formats, in the order in which [`detect`] tries them: those with a magic number first, as the signs of
+    /// safetensors and ONNX are weak.
+    pub const ALL: [Self; 6] = [
+        Format::Npy,
+        Format::Gguf,
+        Format::Npz,
+        Format::PyTorch,
+        Format::Safetensors,
+        Format::Onnx,
+    ];
+
+    /// Reads a file as one of this format; `Ok(None)` when it is of another one.
+    ///
+    /// # Errors
+    /// When the file looks like this format but breaks its rules or this reader's limits.
+    pub fn parse(self, source: &dyn ReadAt) -> Result<Option<Layout>, LayoutError> {
+        match self {
+            Format::Safetensors => safetensors::parse(source),
+            Format::Gguf => gguf::parse(source),
+            Format::Onnx => onnx::parse(source),
+            Format::PyTorch => pytorch::parse(source),
+            Format::Npy => npy::parse(source),
+            Format::Npz => npz::parse(source),
+        }
+    }
+
     /// The name that people, JSON and the database use.
     pub const fn name(self) -> &'static str {
         match self {
@@ -159,17 +185,8 @@ impl Layout {
 /// # Errors
 /// When the file looked like a tensor format but breaks its rules or this reader's limits.
 pub fn detect(source: &dyn ReadAt) -> Result<Option<Layout>, LayoutError> {
-    // Formats with a magic number first: the signs of safetensors and ONNX are weak.
-    let parsers = [
-        npy::parse,
-        gguf::parse,
-        npz::parse,
-        pytorch::parse,
-        safetensors::parse,
-        onnx::parse,
-    ];
-    for parse in parsers {
-        if let Some(layout) = parse(source)? {
+    for format in Format::ALL {
+        if let Some(layout) = format.parse(source)? {
             return Ok(Some(layout));
         }
     }

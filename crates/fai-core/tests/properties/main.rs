@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod chunks;
-mod collect;
+mod history;
 mod objects;
 mod payloads;
 mod repository;
