@@ -12,6 +12,7 @@ mod checkout;
 mod chunks;
 mod collect;
 mod commit;
+mod common_chunks;
 mod config;
 mod content;
 mod describe;
@@ -62,6 +63,7 @@ pub use checkout::{CheckoutOptions, CheckoutReport};
 pub use chunks::{ChunkInfo, ChunkList};
 pub use collect::{GcOptions, GcReport, KeptPack, RepackOptions, RepackReport, Shortage};
 pub use commit::{CommitReport, CommitRequest};
+pub use common_chunks::CommonChunks;
 pub use config::Config;
 pub use content::FileReader;
 pub use describe::{Described, Subject};
@@ -84,7 +86,9 @@ pub use snapshot::Entry;
 pub use stats::{EncodingStats, Stats};
 pub use status::{Status, StatusEntry};
 pub use store::Store;
-pub use tensor_diff::{Reshaped, Retyped, TensorChanges};
+pub use tensor_diff::{
+    Depth, Group, Level, MetadataChange, Moved, Reshaped, Retyped, TensorChanges, group_of, natural, place,
+};
 
 use crate::database::Database;
 

@@ -4,6 +4,7 @@
 //! never executes anything. Whatever a parser refuses is stored all the same, as plain bytes. How bytes are
 //! cut and encoded is not here.
 
+pub mod compare;
 mod dtype;
 mod element;
 mod gguf;
@@ -22,6 +23,7 @@ mod read;
 mod refuse;
 mod safetensors;
 mod table;
+mod values;
 mod zip;
 #[cfg(test)]
 mod zip_writer;
@@ -29,6 +31,7 @@ mod zip_writer;
 pub use dtype::{Block, DType, Plain, element_count};
 pub use element::{Element, Region};
 pub use read::{Cursor, FileSource, ReadAt, Stretch};
+pub use values::Numbers;
 
 use std::collections::BTreeMap;
 use std::fmt;
