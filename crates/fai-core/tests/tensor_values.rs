@@ -386,7 +386,6 @@ fn a_hundred_thousand_tensors_are_compared() {
 
 #[test]
 fn files_that_lie_are_no_models() {
-    let fixture = Fixture::new();
     let good = file(&[f32s("w", &[300], &normal(1, 300))]);
     let overlapping = {
         let header = br#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#;
@@ -394,6 +393,7 @@ fn files_that_lie_are_no_models() {
     };
     for bad in [&good[..good.len() - 1], &overlapping] {
         for (old, new) in [(&good[..], bad), (bad, &good[..])] {
+            let fixture = Fixture::new();
             fixture.write(MODEL, old);
             let before = fixture.commit();
             fixture.write(MODEL, new);
