@@ -1,10 +1,12 @@
 //! What people and scripts see: lines with symbols, tables, JSON, progress, errors. Nothing else prints.
 
+pub mod bar;
 pub mod errors;
 pub mod format;
 pub mod graph;
 pub mod logging;
 mod output;
+pub mod pager;
 mod progress;
 pub mod qr;
 pub mod text_diff;

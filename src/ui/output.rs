@@ -64,7 +64,11 @@ pub struct Output {
     pub quiet: bool,
     symbols: bool,
     color: bool,
+    width: usize,
 }
+
+/// How wide lines are where no terminal says it.
+const WIDTH: usize = 120;
 
 impl Output {
     /// Looks at the terminal and the environment.
@@ -81,6 +85,7 @@ impl Output {
             quiet,
             symbols: terminal && utf8 && !dumb,
             color: terminal && !dumb && !plain,
+            width: columns().filter(|_| terminal).unwrap_or(WIDTH),
         }
     }
 
@@ -174,6 +179,29 @@ impl Output {
         } else {
             text.to_owned()
         }
+    }
+
+    /// True where more than ASCII is shown.
+    pub fn unicode(&self) -> bool {
+        self.symbols
+    }
+
+    /// Columns of the terminal, or as many as lines should be wide.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// `text` in at most `width` characters, with its middle left out.
+    pub fn shorten(&self, text: &str, width: usize) -> String {
+        let count = text.chars().count();
+        if count <= width {
+            return text.to_owned();
+        }
+        let gap = if self.symbols { "…" } else { "..." };
+        let kept = width.saturating_sub(gap.chars().count());
+        let head: String = text.chars().take(kept / 2).collect();
+        let tail: String = text.chars().skip(count - (kept - kept / 2)).collect();
+        format!("{head}{gap}{tail}")
     }
 
     /// True when people watch: progress makes sense on stderr.

@@ -29,8 +29,19 @@ pub fn print(out: &Output, path: &str, old: &str, new: &str) -> Result<()> {
     Ok(())
 }
 
+/// Lines that were added and removed.
+pub fn counts(old: &str, new: &str) -> (u64, u64) {
+    let diff = TextDiff::from_lines(old, new);
+    diff.iter_all_changes()
+        .fold((0, 0), |(added, removed), change| match change.tag() {
+            ChangeTag::Insert => (added + 1, removed),
+            ChangeTag::Delete => (added, removed + 1),
+            ChangeTag::Equal => (added, removed),
+        })
+}
+
 /// The text in `bytes`, unless they look like something else.
-pub fn as_text(bytes: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(bytes).ok()?;
+pub fn as_text(bytes: Vec<u8>) -> Option<String> {
+    let text = String::from_utf8(bytes).ok()?;
     (!text.contains('\0')).then_some(text)
 }

@@ -97,3 +97,72 @@ fn show_tells_who_why_and_what_changed() {
         ("first".to_owned(), &json!("a"))
     );
 }
+
+#[test]
+fn settings_are_compared_key_by_key() {
+    let before = json!({"hidden_size": 768, "rope": {"theta": 1e4, "factors": [1, 2]}, "old": true});
+    let after = json!({"hidden_size": 1024, "rope": {"theta": 1e4, "factors": [1, 3]}, "new": "x\u{1b}"});
+    let sandbox = Sandbox::with(&[
+        ("config.json", before.to_string().as_bytes()),
+        ("params.yaml", b"lr: 0.1\nlayers:\n- 1\n"),
+        ("broken.json", b"{\"a\": 1}\n"),
+        ("spaces.json", b"{\"a\": 1}\n"),
+    ]);
+    sandbox.write("config.json", after.to_string());
+    sandbox.write("params.yaml", "layers: [1, 2]\nlr: 0.01\n");
+    sandbox.write("broken.json", "{\"a\": 2\n");
+    sandbox.write("spaces.json", "{\"a\":  1}\n");
+    let shown = sandbox.ok(&["diff"]);
+    for line in [
+        "--- config.json\n+++ config.json\n  hidden_size: 768 -> 1024\n  rope.factors[1]: 2 -> 3\n- old: true\n+ new: \"x\\u001b\"\n",
+        "  lr: 0.1 -> 0.01\n+ layers[1]: 2\n",
+        "-{\"a\": 1}\n+{\"a\": 2\n",
+        "-{\"a\": 1}\n+{\"a\":  1}\n",
+    ] {
+        assert!(shown.contains(line), "{line} is missing from:\n{shown}");
+    }
+}
+
+#[test]
+fn data_sets_are_compared_by_columns_and_rows() {
+    let long = |rows: usize| format!("id,text\n{}", "1,\"two\nlines\"\n".repeat(rows));
+    let sandbox = Sandbox::with(&[("a.csv", b"id,text\n1,x\n"), ("long.csv", long(100_000).as_bytes())]);
+    sandbox.write("a.csv", "id,text,label\n1,x,0\n2,y,1\n");
+    sandbox.write("long.csv", long(100_001));
+    let shown = sandbox.ok(&["diff"]);
+    for line in [
+        "1 -> 2 rows, 2 -> 3 columns",
+        "+ columns label",
+        "100000 -> 100001 rows, the same 2 columns",
+    ] {
+        assert!(shown.contains(line), "{line} is missing from:\n{shown}");
+    }
+    let document = sandbox.json(&["diff"]);
+    assert_eq!(
+        document["modified"][0]["table"]["new"],
+        json!({"columns": ["id", "text", "label"], "rows": 2})
+    );
+}
+
+#[test]
+fn other_files_tell_how_much_stayed() {
+    let old = [fai_testkit::noise(1, 2 << 20), fai_testkit::noise(2, 1 << 20)].concat();
+    let new = [fai_testkit::noise(1, 2 << 20), fai_testkit::noise(3, 1 << 20)].concat();
+    let sandbox = Sandbox::with(&[("blob.bin", &old), ("notes.txt", b"1\n2\n")]);
+    sandbox.write("blob.bin", new);
+    sandbox.write("notes.txt", "1\n3\n4\n");
+    sandbox.ok(&["add", "-A"]);
+    let shown = sandbox.ok(&["diff", "--staged"]);
+    assert!(
+        shown.contains("      as before: ") && shown.contains(" chunks\n"),
+        "{shown}"
+    );
+    let document = sandbox.json(&["diff", "--staged"]);
+    let shared = document["modified"][0]["shared_bytes"].as_u64().unwrap();
+    assert!(((1 << 20)..=(2 << 20)).contains(&shared), "{shared}");
+    let stat = sandbox.ok(&["diff", "--staged", "--stat"]);
+    assert_eq!(
+        stat,
+        " blob.bin  | Bin 3.1MB -> 3.1MB\n notes.txt | 3 ++-\nSummary: Modified: 2 files, Size: +2B\n"
+    );
+}

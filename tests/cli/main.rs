@@ -20,6 +20,7 @@ mod completions;
 mod config;
 mod deltas;
 mod diff;
+mod diff_models;
 mod disturbances;
 mod evict;
 mod fetch;

@@ -9,7 +9,7 @@ use std::io::Read;
 use super::differences::Difference;
 use super::renames::Candidate;
 use super::snapshot::Entry;
-use super::tensor_diff::TensorChanges;
+use super::tensor_diff::{Depth, TensorChanges};
 use super::worktree::open_regular;
 use super::{Error, Progress, Repository};
 use crate::object::{CommitId, FileId, RepoPath};
@@ -74,7 +74,7 @@ impl From<Entry> for Side {
 }
 
 /// A file that is not the same in both versions.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ChangedFile {
     /// What happened.
     pub change: Change,
@@ -103,7 +103,7 @@ impl ChangedFile {
 }
 
 /// All differences between two versions, each list by path.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Comparison {
     /// Files that are only in the new version.
     pub added: Vec<ChangedFile>,
@@ -168,9 +168,27 @@ impl Repository {
         scopes: &[RepoPath],
         progress: &dyn Progress,
     ) -> Result<Comparison, Error> {
+        self.compare_to(Depth::Names, old, new, scopes, progress)
+    }
+
+    /// As [`Repository::compare`], looking at tensors as closely as `depth` says.
+    ///
+    /// # Errors
+    /// As [`Repository::compare`].
+    pub fn compare_to(
+        &self,
+        depth: Depth,
+        old: &Version,
+        new: &Version,
+        scopes: &[RepoPath],
+        progress: &dyn Progress,
+    ) -> Result<Comparison, Error> {
         let mut comparison = self.compare_files(old, new, scopes, progress)?;
-        let changed = comparison.modified.iter_mut().chain(&mut comparison.renamed);
-        self.compare_tensors(changed.filter(|file| !file.same_content()).collect(), progress)?;
+        if depth != Depth::Files {
+            let changed = comparison.modified.iter_mut().chain(&mut comparison.renamed);
+            let changed = changed.filter(|file| !file.same_content()).collect();
+            self.compare_tensors(changed, depth, progress)?;
+        }
         Ok(comparison)
     }
 

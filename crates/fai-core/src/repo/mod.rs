@@ -14,6 +14,7 @@ mod chunks;
 mod collect;
 mod command;
 mod commit;
+mod common_chunks;
 mod config;
 mod content;
 mod describe;
@@ -75,6 +76,7 @@ pub use chunks::{ChunkInfo, ChunkList};
 pub use collect::{GcOptions, GcReport, KeptPack, RepackOptions, RepackPlan, RepackReport, Shortage};
 pub use command::LoggedCommand;
 pub use commit::{CommitReport, CommitRequest};
+pub use common_chunks::CommonChunks;
 pub use config::Config;
 pub use content::FileReader;
 pub use describe::{Described, Subject};
@@ -103,7 +105,9 @@ pub use stats_below::{BaseFile, StatsBelow};
 pub use status::{Status, StatusEntry};
 pub use store::Store;
 pub use tags::{Tag, TagMessage};
-pub use tensor_diff::{Reshaped, Retyped, TensorChanges};
+pub use tensor_diff::{
+    Depth, Group, Level, MetadataChange, Moved, Reshaped, Retyped, TensorChanges, group_of, natural, place,
+};
 pub use undo::{Direction, Reverted, UndoOptions};
 pub use upstream::{Tracking, Upstream};
 

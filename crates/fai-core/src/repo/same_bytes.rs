@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::worktree::open_regular;
-use super::{Error, FileReader, Repository};
+use super::{Error, FileReader, Repository, Store};
 use crate::object::{FileId, Hash, Kind, Manifest, NODE_ENTRIES, RepoPath};
 use crate::tensor::{FileSource, ReadAt};
 
@@ -18,6 +18,8 @@ const MOST_CHUNKS: u64 = 8 << 20;
 pub(super) struct Content<'a> {
     path: RepoPath,
     bytes: Box<dyn ReadAt + 'a>,
+    /// Where chunks are read from, of a stored file.
+    store: Option<&'a Store>,
     /// The chunks of a stored file, unless there are too many.
     chunks: Option<Chunks>,
 }
@@ -53,6 +55,7 @@ impl Repository {
         Ok(Content {
             path: path.clone(),
             bytes: Box::new(reader),
+            store: Some(self.store()),
             chunks,
         })
     }
@@ -64,6 +67,7 @@ impl Repository {
         Ok(Content {
             path: path.clone(),
             bytes: Box::new(source.map_err(Error::io("read", &absolute))?),
+            store: None,
             chunks: None,
         })
     }
@@ -75,10 +79,136 @@ impl Content<'_> {
         &*self.bytes
     }
 
+    /// True when reading takes no decoding.
+    pub(super) fn is_on_disk(&self) -> bool {
+        self.store.is_none()
+    }
+
+    /// A thread's own way to read, as far as the chunks are known.
+    pub(super) fn window(&self) -> Window<'_> {
+        Window {
+            content: self,
+            start: 0,
+            chunk: Vec::new(),
+        }
+    }
+
     fn read(&self, buffer: &mut [u8], offset: u64) -> Result<(), Error> {
         let read = self.bytes.read_exact_at(buffer, offset);
         read.map_err(Error::io("read", self.path.as_str().as_ref()))
     }
+}
+
+/// Reads a file and keeps the chunk that was read last, so that neighbours in it cost one decoding and threads do not
+/// wait for each other.
+pub(super) struct Window<'c> {
+    content: &'c Content<'c>,
+    /// Where `chunk` starts.
+    start: u64,
+    chunk: Vec<u8>,
+}
+
+impl Window<'_> {
+    /// Fills `buffer` from `offset`.
+    ///
+    /// # Errors
+    /// When the file ends before, or a chunk cannot be read.
+    pub(super) fn read(&mut self, buffer: &mut [u8], offset: u64) -> Result<(), Error> {
+        let (Some(store), Some(chunks)) = (self.content.store, &self.content.chunks) else {
+            return self.content.read(buffer, offset);
+        };
+        let mut filled = 0;
+        while let Some(target) = buffer.get_mut(filled..).filter(|target| !target.is_empty()) {
+            let at = offset.saturating_add(filled as u64);
+            if !(self.start..self.start + self.chunk.len() as u64).contains(&at) {
+                let found = chunks
+                    .from(at)
+                    .next()
+                    .filter(|chunk| (chunk.start..chunk.end).contains(&at));
+                let Some(chunk) = found else {
+                    let error = std::io::ErrorKind::UnexpectedEof.into();
+                    return Err(Error::io("read", self.content.path.as_str().as_ref())(error));
+                };
+                self.chunk.clear();
+                store.with(Kind::Chunk, &chunk.hash, |bytes, _| self.chunk.extend_from_slice(bytes))?;
+                self.start = chunk.start;
+                if self.chunk.len() as u64 != chunk.end - chunk.start {
+                    self.chunk.clear();
+                    let error = std::io::Error::other("a chunk has another length than its manifest says");
+                    return Err(Error::io("read", self.content.path.as_str().as_ref())(error));
+                }
+            }
+            let from = self.chunk.get((at - self.start) as usize..).unwrap_or_default();
+            let count = from.len().min(target.len());
+            if let (Some(target), Some(from)) = (target.get_mut(..count), from.get(..count)) {
+                target.copy_from_slice(from);
+            }
+            filled += count;
+        }
+        Ok(())
+    }
+}
+
+/// What can be told of the `len` bytes at `old_at` and at `new_at` without decoding anything: parts, relative to the
+/// ranges, that cover them in order. Of two stored files chunk ids tell; of a stored and another one the bytes of the
+/// other are read and hashed.
+///
+/// # Errors
+/// When a range lies outside its file, or reading fails.
+pub(super) fn tell(
+    old: &Content<'_>,
+    old_at: u64,
+    new: &Content<'_>,
+    new_at: u64,
+    len: u64,
+) -> Result<Vec<(Range<u64>, Told)>, Error> {
+    ensure_inside(old, old_at, new, new_at, len)?;
+    match (&old.chunks, &new.chunks) {
+        (Some(old), Some(new)) => Ok(told(old, old_at, new, new_at, len).collect()),
+        (Some(chunks), None) => told_by_hash(chunks, old_at, new, new_at, len),
+        (None, Some(chunks)) => told_by_hash(chunks, new_at, old, old_at, len),
+        (None, None) => Ok(vec![(0..len, Told::Nothing)]),
+    }
+}
+
+fn told_by_hash(
+    chunks: &Chunks,
+    stored_at: u64,
+    other: &Content<'_>,
+    other_at: u64,
+    len: u64,
+) -> Result<Vec<(Range<u64>, Told)>, Error> {
+    let (mut parts, mut buffer, mut at) = (Vec::new(), Vec::new(), 0);
+    let end = stored_at.saturating_add(len);
+    for chunk in chunks.from(stored_at).take_while(|chunk| chunk.start < end) {
+        let stop = chunk.end.min(end).saturating_sub(stored_at).max(at);
+        let told = if chunk.start >= stored_at && chunk.end <= end {
+            // A chunk's length was checked when its manifest or page was decoded.
+            buffer.resize((stop - at) as usize, 0);
+            other.read(&mut buffer, other_at + at)?;
+            match Kind::Chunk.hash(&buffer) == chunk.hash {
+                true => Told::Same,
+                false => Told::Different,
+            }
+        } else {
+            Told::Nothing
+        };
+        parts.push((at..stop, told));
+        at = stop;
+    }
+    parts.push((at..len, Told::Nothing));
+    parts.retain(|(part, _)| !part.is_empty());
+    Ok(parts)
+}
+
+fn ensure_inside(old: &Content<'_>, old_at: u64, new: &Content<'_>, new_at: u64, len: u64) -> Result<(), Error> {
+    let inside = |at: u64, content: &Content<'_>| at.checked_add(len).is_some_and(|end| end <= content.bytes.len());
+    if inside(old_at, old) && inside(new_at, new) {
+        return Ok(());
+    }
+    let path = if inside(old_at, old) { &new.path } else { &old.path };
+    let error = std::io::ErrorKind::UnexpectedEof.into();
+    Err(Error::io("read", path.as_str().as_ref())(error))
 }
 
 impl Chunks {
@@ -110,12 +240,7 @@ impl Chunks {
 /// # Errors
 /// When a range lies outside its file, or reading fails.
 pub(super) fn same(old: &Content<'_>, old_at: u64, new: &Content<'_>, new_at: u64, len: u64) -> Result<bool, Error> {
-    let inside = |at: u64, content: &Content<'_>| at.checked_add(len).is_some_and(|end| end <= content.bytes.len());
-    if !inside(old_at, old) || !inside(new_at, new) {
-        let path = if inside(old_at, old) { &new.path } else { &old.path };
-        let error = std::io::ErrorKind::UnexpectedEof.into();
-        return Err(Error::io("read", path.as_str().as_ref())(error));
-    }
+    ensure_inside(old, old_at, new, new_at, len)?;
     match (&old.chunks, &new.chunks) {
         (Some(old_chunks), Some(new_chunks)) => {
             let Some(doubtful) = doubtful(old_chunks, old_at, new_chunks, new_at, len) else {
@@ -135,38 +260,67 @@ pub(super) fn same(old: &Content<'_>, old_at: u64, new: &Content<'_>, new_at: u6
     }
 }
 
+/// What chunk ids tell of a part of two ranges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// The bytes are the same.
+    Same,
+    /// They are not, somewhere in the part.
+    Different,
+    /// Only reading tells.
+    Nothing,
+}
+
+/// What chunk ids tell of the `len` bytes at `old_at` and at `new_at`: parts, relative to the ranges, that cover them
+/// in order.
+fn told(old: &Chunks, old_at: u64, new: &Chunks, new_at: u64, len: u64) -> impl Iterator<Item = (Range<u64>, Told)> {
+    let (mut ones, mut others) = (old.from(old_at).peekable(), new.from(new_at).peekable());
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        // A chunk that ends before the range, as only a wrong size makes one, is no part.
+        while at < len {
+            let (Some(one), Some(other)) = (ones.peek(), others.peek()) else {
+                // The ranges lie inside the files and chunks cover files: only a wrong size leads here.
+                let rest = at..len;
+                at = len;
+                return Some((rest, Told::Nothing));
+            };
+            let (one_end, other_end) = (one.end.saturating_sub(old_at), other.end.saturating_sub(new_at));
+            let end = one_end.min(other_end).min(len);
+            // Two chunks that start at one place of the range, before it included, are the same there when their ids are.
+            let aligned = one.start.wrapping_sub(old_at) == other.start.wrapping_sub(new_at);
+            let whole = aligned && one_end == other_end && one_end <= len && one.start >= old_at;
+            let told = match aligned && one.hash == other.hash {
+                true => Told::Same,
+                false if whole => Told::Different,
+                false => Told::Nothing,
+            };
+            let part = at..end;
+            at = end.max(at);
+            if one_end <= at {
+                ones.next();
+            }
+            if other_end <= at {
+                others.next();
+            }
+            if !part.is_empty() {
+                return Some((part, told));
+            }
+        }
+        None
+    })
+}
+
 /// The parts, relative to the ranges, of which chunk ids do not tell whether they are the same; `None` when they tell
 /// that some part is not.
 fn doubtful(old: &Chunks, old_at: u64, new: &Chunks, new_at: u64, len: u64) -> Option<Vec<Range<u64>>> {
     let mut doubtful: Vec<Range<u64>> = Vec::new();
-    let (mut ones, mut others) = (old.from(old_at).peekable(), new.from(new_at).peekable());
-    let mut at = 0;
-    while at < len {
-        let (Some(one), Some(other)) = (ones.peek(), others.peek()) else {
-            // The ranges lie inside the files and chunks cover files: only a wrong size leads here.
-            doubtful.push(at..len);
-            break;
-        };
-        let (one_end, other_end) = (one.end.saturating_sub(old_at), other.end.saturating_sub(new_at));
-        let end = one_end.min(other_end).min(len);
-        // Two chunks that start at one place of the range, before it included, are the same there when their ids are.
-        let aligned = one.start.wrapping_sub(old_at) == other.start.wrapping_sub(new_at);
-        if !(aligned && one.hash == other.hash) {
-            let whole = aligned && one_end == other_end && one_end <= len && one.start >= old_at;
-            if whole {
-                return None;
-            }
-            match doubtful.last_mut() {
-                Some(last) if last.end == at => last.end = end,
-                _ => doubtful.push(at..end),
-            }
-        }
-        at = end.max(at);
-        if one_end <= at {
-            ones.next();
-        }
-        if other_end <= at {
-            others.next();
+    for (part, told) in told(old, old_at, new, new_at, len) {
+        match (told, doubtful.last_mut()) {
+            (Told::Same, _) => {}
+            (Told::Different, _) => return None,
+            (Told::Nothing, Some(last)) if last.end == part.start => last.end = part.end,
+            (Told::Nothing, _) => doubtful.push(part),
         }
     }
     Some(doubtful)
@@ -245,6 +399,7 @@ mod tests {
         Content {
             path: RepoPath::root(),
             bytes: Box::new(bytes.to_vec()),
+            store: None,
             chunks,
         }
     }

@@ -80,6 +80,20 @@ impl DType {
 }
 
 impl Plain {
+    /// All of them.
+    pub const ALL: [Plain; 20] = {
+        use Plain::*;
+        [
+            Bool, U8, I8, U16, I16, U32, I32, U64, I64, F8E4M3, F8E4M3Fnuz, F8E5M2, F8E5M2Fnuz, F8E8M0, F16, BF16, F32,
+            F64, C64, C128,
+        ]
+    };
+
+    /// The type with this short name; `None` for packed types and names that are none.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|plain| plain.name() == name)
+    }
+
     /// Bytes an element takes.
     pub const fn width(self) -> u64 {
         match self {

@@ -5,6 +5,7 @@
 //! cut and encoded is not here.
 
 mod combine;
+pub mod compare;
 mod dtype;
 mod element;
 mod gguf;
@@ -24,6 +25,7 @@ mod refuse;
 mod safetensors;
 mod safetensors_header;
 mod table;
+mod values;
 mod zip;
 #[cfg(test)]
 mod zip_writer;
@@ -33,6 +35,7 @@ pub use dtype::{Block, DType, Plain, element_count};
 pub use element::{Element, Region};
 pub use read::{Cursor, FileSource, ReadAt, Stretch};
 pub use safetensors_header::safetensors_header;
+pub use values::Numbers;
 
 use std::collections::BTreeMap;
 use std::fmt;
