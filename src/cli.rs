@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    access, add, branch, cat, checkout, cherry_pick, chunks, clone, commit, completions, config, demo, diff, fetch,
-    fsck, gc, id, info, init, log, ls, merge, mv, op, peers, pull, push, reflog, remote, repack, reset, resolve,
-    restore, revert, rm, serve, show, stats, status, switch, tag, undo, version,
+    access, add, best, branch, cat, checkout, cherry_pick, chunks, clone, commit, completions, config, demo, diff, exp,
+    fetch, fsck, gc, id, info, init, lineage, log, ls, merge, metrics, mv, op, peers, plot, pull, push, reflog, remote,
+    repack, reset, resolve, restore, revert, rm, search, serve, show, stats, status, switch, tag, undo, version,
 };
 
 /// Version control for AI models and their data, between peers, with no server that must exist.
@@ -46,6 +46,12 @@ pub enum Command {
     Status(status::Args),
     Commit(commit::Args),
     Log(log::Args),
+    Exp(exp::Args),
+    Metrics(metrics::Args),
+    Best(best::Args),
+    Plot(plot::Args),
+    Lineage(lineage::Args),
+    Search(search::Args),
     Show(show::Args),
     Diff(diff::Args),
     Ls(ls::Args),

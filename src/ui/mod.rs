@@ -7,8 +7,10 @@ pub mod graph;
 pub mod logging;
 mod output;
 pub mod pager;
+pub mod plot;
 mod progress;
 pub mod qr;
+pub mod table;
 pub mod text_diff;
 
 pub use output::{Output, Symbol};

@@ -63,6 +63,7 @@ pub struct Output {
     /// Nothing but errors.
     pub quiet: bool,
     symbols: bool,
+    utf8: bool,
     color: bool,
     width: usize,
 }
@@ -84,6 +85,7 @@ impl Output {
             json,
             quiet,
             symbols: terminal && utf8 && !dumb,
+            utf8,
             color: terminal && !dumb && !plain,
             width: columns().filter(|_| terminal).unwrap_or(WIDTH),
         }
@@ -202,6 +204,22 @@ impl Output {
         let head: String = text.chars().take(kept / 2).collect();
         let tail: String = text.chars().skip(count - (kept - kept / 2)).collect();
         format!("{head}{gap}{tail}")
+    }
+
+    /// How many characters fit into a line: what `COLUMNS` says, else the terminal; `None` when there is no limit.
+    pub fn columns(&self) -> Option<usize> {
+        let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+        told.filter(|columns| *columns > 0).or_else(columns)
+    }
+
+    /// True when whoever reads this shows more than ASCII.
+    pub fn shows_utf8(&self) -> bool {
+        self.utf8
+    }
+
+    /// True when colours are shown.
+    pub fn shows_color(&self) -> bool {
+        self.color
     }
 
     /// True when people watch: progress makes sense on stderr.

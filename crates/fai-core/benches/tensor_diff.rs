@@ -107,6 +107,7 @@ fn models() -> &'static Models {
                 metrics: Default::default(),
                 labels: Vec::new(),
                 base_model: None,
+                ..Default::default()
             };
             Version::Commit(repository.commit(&request).unwrap().id)
         };

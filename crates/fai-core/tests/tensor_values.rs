@@ -49,6 +49,7 @@ impl Fixture {
             metrics: Default::default(),
             labels: Vec::new(),
             base_model: None,
+            ..Default::default()
         };
         Version::Commit(self.repository.commit(&request).unwrap().id)
     }

@@ -8,6 +8,7 @@ mod commands;
 mod condemned;
 mod deltas;
 mod evicted;
+mod experiments;
 mod files;
 mod graph;
 mod names;
@@ -17,6 +18,7 @@ mod pending;
 mod records;
 mod refs;
 mod rescue;
+mod search;
 mod staging;
 mod stat_cache;
 
@@ -30,6 +32,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 pub use commands::{CommandKind, CommandRow, Effect, State, What};
 pub use condemned::{IndexedRecord, PackUsage};
+pub use experiments::{ExperimentNode, ExperimentRow, RowId, ValueKind};
 pub use files::{FileRecord, TensorRecord};
 pub use graph::GraphRow;
 pub use names::{TagMessage, Upstream};
@@ -37,13 +40,14 @@ pub use operations::{LoggedMove, Operation};
 pub use pending::{Conflict, Pending};
 pub use records::{PackRow, RecordTotals};
 pub use rescue::Rescued;
+pub use search::{Found, ModelRow};
 pub use staging::Staged;
 pub use stat_cache::{CachedStat, FileStat};
 
 use crate::object::Hash;
 
 /// The schema, one script a version, applied in order.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
@@ -52,6 +56,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/0006.sql"),
     include_str!("migrations/0007.sql"),
     include_str!("migrations/0008.sql"),
+    include_str!("migrations/0009.sql"),
 ];
 
 /// Marks the file as ours ("FAI\x01").

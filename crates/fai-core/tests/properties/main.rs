@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod chunks;
+mod filters;
 mod history;
 mod objects;
 mod payloads;

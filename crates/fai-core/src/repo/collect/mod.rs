@@ -127,6 +127,9 @@ impl Repository {
                 writer.forget_effects(until)?;
                 writer.forget_gone()
             })?;
+            if report.removed > 0 {
+                super::experiments::forget(&self.database())?;
+            }
             self.remove_empty_packs(&moving, &mut moved)?;
         }
         self.rewrite_wasteful(options, &moving, &mut moved)?;

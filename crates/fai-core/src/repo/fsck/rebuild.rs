@@ -42,6 +42,8 @@ impl Repository {
             writer.clear_records()?;
             writer.clear_files()?;
             writer.clear_graph()?;
+            writer.clear_search()?;
+            writer.clear_experiments()?;
             writer.clear_stat_cache()?;
             enter_all(writer, &folder, &good)
         })?;
