@@ -46,9 +46,32 @@ fn layers_are_shown_with_bars() {
         &model(12, &[]),
         &model(12, &["model.layers.2.", "model.layers.10.mlp", "lm_head"]),
     );
-    insta::assert_snapshot!(below_counts(&sandbox.ok(&COMMITS)), @"");
-    insta::assert_snapshot!(below_counts(&sandbox.ok(&[&COMMITS[..], &["--tensors"]].concat())), @"");
-    insta::assert_snapshot!(sandbox.ok(&[&COMMITS[..], &["--stat"]].concat()), @"");
+    insta::assert_snapshot!(below_counts(&sandbox.ok(&COMMITS)), @r"
+          5 of 38 tensors changed
+          moved by 0.233, cosine 0.993933, largest 0.0227, mean -4.65e-5, 0.0% equal
+            ~ lm_head                         ####################  0.370    1 of 1, cosine 1.000000
+            ~ model.layers.2.input_layernorm  #####                 0.0900   1 of 1, cosine 1.000000
+            ~ model.layers.2.mlp              ####                  0.0800   1 of 1, cosine 1.000000
+            ~ model.layers.2.self_attn        ####                  0.0700   1 of 1, cosine 1.000000
+            ~ model.layers.10.mlp             #################     0.320    1 of 1, cosine 1.000000
+    ");
+    let all = sandbox.ok(&[&COMMITS[..], &["--tensors"]].concat());
+    let rows: Vec<&str> = all.lines().filter(|line| line.contains("  ~ ")).collect();
+    assert_eq!(rows.len(), 5, "{all}");
+    assert!(
+        rows[0].contains("~ model.layers.2.self_attn.q_proj.weight  ####  "),
+        "{all}"
+    );
+    // Complete, however long the lines become: who asks for every tensor wants to read every number.
+    assert!(
+        rows.iter()
+            .all(|row| row.contains("cosine 1.000000, largest ") && row.ends_with("% equal, f32 [30, 20]")),
+        "{all}"
+    );
+    insta::assert_snapshot!(sandbox.ok(&[&COMMITS[..], &["--stat"]].concat()), @r"
+     model.safetensors | 5 of 38 tensors changed
+    Summary: Modified: 1 files, Size: +0B
+    ");
 }
 
 #[test]
@@ -134,7 +157,7 @@ fn scripts_get_every_number() {
     assert!(
         !sandbox
             .ok(&[&COMMITS[..], &["--no-tensors"]].concat())
-            .contains("tensors")
+            .contains("tensors changed")
     );
     // `show` tells which, not how far.
     let shown = sandbox.json(&["show"]);

@@ -230,10 +230,12 @@ fn print_rows(context: &Context, rows: &[Row], most: usize, hint: &str) -> Resul
             .relative
             .map_or(0.0, |value| if largest > 0.0 { value / largest } else { 0.0 });
         let bar = bar::bar(share, BAR, out.unicode());
-        let note = out.shorten(
-            &row.note,
-            out.width().saturating_sub(INDENT + width + BAR + 2 + 9 + 2).max(16),
-        );
+        let note_room = out.width().saturating_sub(INDENT + width + BAR + 2 + 9 + 2).max(16);
+        // Who asks for every row wants to read all of it.
+        let note = match most == usize::MAX {
+            true => row.note.clone(),
+            false => out.shorten(&row.note, note_room),
+        };
         let line = format!(
             "        {} {name:width$}  {}  {:<8} {note}",
             row.sign,
