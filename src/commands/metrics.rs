@@ -139,7 +139,7 @@ fn diff(context: &Context, repository: &Repository, one: CommitId, other: Commit
         equal = false;
         context
             .out
-            .say(Symbol::Compare, format!("{what}: {} → {}", one.short(), other.short()))?;
+            .say(Symbol::Compare, format!("{what}: {} to {}", one.short(), other.short()))?;
         table(context, &found)?;
     }
     if equal {

@@ -65,8 +65,9 @@ fn everything_is_found_and_says_where() {
         (&json!("old/other.safetensors"), &json!(ids[1]))
     );
     assert_eq!(matches(&sandbox, &["grösse"]), [""; 0]);
-    assert_eq!(matches(&sandbox, &["große"]), [""; 0]);
-    assert_eq!(matches(&sandbox, &["GRÖ"]), ["with a Größe nobody expected"]);
+    for text in ["GRÖ", "große", "größe"] {
+        assert_eq!(matches(&sandbox, &[text]), ["with a Größe nobody expected"], "{text}");
+    }
     assert_eq!(matches(&sandbox, &["adamw"]), ["optimizer=adamw"]);
     assert_eq!(matches(&sandbox, &["accuracy", "--in", "metrics"]), ["accuracy=0.5"]);
     assert_eq!(hits(&sandbox, &["causal"])[0]["in"], "model");
@@ -106,7 +107,7 @@ fn models_of_a_size() {
 #[test]
 fn no_text_is_a_command() {
     let (sandbox, _) = filled();
-    for text in [
+    let texts = [
         "\"",
         "a OR b",
         "NEAR(a b)",
@@ -114,16 +115,23 @@ fn no_text_is_a_command() {
         "model*",
         "^model",
         "(model",
-        "-model",
         "model AND",
         "'; DROP",
         "a\"b",
-        "\u{0}x",
-    ] {
-        sandbox.json(&["search", "--", text]);
+        "\u{7}x",
+    ];
+    for text in texts {
+        let output = sandbox.run(&["search", "--json", "--", text]);
+        let empty = !text.contains(char::is_alphanumeric);
+        assert_eq!(
+            output.status.code(),
+            Some(if empty { 2 } else { 0 }),
+            "{text}: {output:?}"
+        );
     }
-    for text in ["", "\"", "* ( )", "--"] {
-        sandbox.fails_with(2, &["search", "--", text]).is("usage", &[]);
+    assert!(sandbox.run(&["search", "--", "-model"]).status.success());
+    for text in ["", "\"", "* ( )", "."] {
+        sandbox.fails_with(2, &["search", text]).is("usage", &["search for"]);
     }
     sandbox.misused(&["search", "x", "--in", "everywhere"]);
 }
