@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    access, add, cat, checkout, chunks, clone, commit, completions, config, demo, diff, fetch, fsck, gc, id, info,
-    init, log, ls, mv, peers, pull, push, remote, repack, restore, rm, serve, show, stats, status, version,
+    access, add, best, cat, checkout, chunks, clone, commit, completions, config, demo, diff, exp, fetch, fsck, gc, id,
+    info, init, lineage, log, ls, metrics, mv, peers, plot, pull, push, remote, repack, restore, rm, search, serve,
+    show, stats, status, version,
 };
 
 /// Version control for AI models and their data, between peers, with no server that must exist.
@@ -45,6 +46,12 @@ pub enum Command {
     Status(status::Args),
     Commit(commit::Args),
     Log(log::Args),
+    Exp(exp::Args),
+    Metrics(metrics::Args),
+    Best(best::Args),
+    Plot(plot::Args),
+    Lineage(lineage::Args),
+    Search(search::Args),
     Show(show::Args),
     Diff(diff::Args),
     Ls(ls::Args),

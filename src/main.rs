@@ -1,8 +1,10 @@
 //! The `fai` program: parses the command line, runs one command, turns its result into an exit code.
 
 mod cli;
+mod code;
 mod commands;
 mod context;
+mod experiments;
 mod known;
 mod peers;
 mod present;

@@ -16,7 +16,9 @@ use crate::ui::format;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  fai commit -m \"Initial ResNet-50 model\"\n  \
     fai commit -m \"Lower rate\" --param lr=1e-4 --metric accuracy=0.931 --tag-with baseline\n\n\
-    metrics.json, dvclive/metrics.json, params.yaml and params.json are read by themselves when they are staged.")]
+    metrics.json, dvclive/metrics.json, params.yaml and params.json are read by themselves when they are staged. So are \
+    step series: metrics.csv, events.jsonl and dvclive/plots/metrics/**/*.tsv, of which the last values are noted. The \
+    commit of a git repository around this one is noted, too, unless commit.code is false.")]
 pub struct Args {
     /// Why; several make paragraphs
     #[arg(short, long, value_name = "TEXT", required_unless_present = "amend")]
@@ -39,6 +41,9 @@ pub struct Args {
     /// What was fine-tuned; as REV:PATH it also helps to store later files
     #[arg(long, value_name = "TEXT")]
     base_model: Option<String>,
+    /// What it was trained on: a path, REV:PATH, or any text
+    #[arg(long, value_name = "PATH|TEXT")]
+    dataset: Vec<String>,
 }
 
 impl Args {
@@ -53,6 +58,8 @@ impl Args {
             true => None,
             false => Some(context.author(&repository, self.author.as_deref())?),
         };
+        let dataset = |text: &String| repository.dataset(text, &context.folder);
+        let datasets: Result<Vec<_>, Error> = self.dataset.iter().map(dataset).collect();
         let request = CommitRequest {
             message: (!self.message.is_empty()).then(|| self.message.join("\n\n")),
             author,
@@ -62,6 +69,8 @@ impl Args {
             metrics: pairs(&self.metric)?,
             labels: self.tag_with,
             base_model: self.base_model,
+            datasets: datasets?,
+            code: crate::code::revision(context, &repository)?,
         };
         let report = repository.commit(&request)?;
         report.warnings.iter().for_each(|warning| context.out.warn(warning));
@@ -85,6 +94,8 @@ fn document(report: &CommitReport) -> serde_json::Value {
         "metrics": commit.metadata.get("metrics").map(format::json).unwrap_or_else(|| json!({})),
         "labels": commit.labels(),
         "base_model": commit.metadata.get("base_model").map(format::json),
+        "datasets": commit.metadata.get("datasets").map_or_else(|| json!([]), format::json),
+        "code": commit.metadata.get("code").map(format::json),
         "warnings": report.warnings,
     })
 }

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod add;
+pub mod best;
 pub mod cat;
 pub mod checkout;
 pub mod chunks;
@@ -11,22 +12,27 @@ pub mod completions;
 pub mod config;
 pub mod demo;
 pub mod diff;
+pub mod exp;
 pub mod fetch;
 pub mod fsck;
 pub mod gc;
 pub mod id;
 pub mod info;
 pub mod init;
+pub mod lineage;
 pub mod log;
 pub mod ls;
+pub mod metrics;
 pub mod mv;
 pub mod peers;
+pub mod plot;
 pub mod pull;
 pub mod push;
 pub mod remote;
 pub mod repack;
 pub mod restore;
 pub mod rm;
+pub mod search;
 pub mod serve;
 pub mod show;
 pub mod stats;
@@ -48,6 +54,12 @@ pub fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Status(args) => args.run(context),
         Command::Commit(args) => args.run(context),
         Command::Log(args) => args.run(context),
+        Command::Exp(args) => args.run(context),
+        Command::Metrics(args) => args.run(context),
+        Command::Best(args) => args.run(context),
+        Command::Plot(args) => args.run(context),
+        Command::Lineage(args) => args.run(context),
+        Command::Search(args) => args.run(context),
         Command::Show(args) => args.run(context),
         Command::Diff(args) => args.run(context),
         Command::Ls(args) => args.run(context),

@@ -211,6 +211,9 @@ fn advice(error: &Error) -> Option<&'static str> {
         Error::NotInRevision { .. } => "`fai ls REV` lists what it holds",
         Error::NoSuchPath(_) => "`fai ls` lists tracked files, `fai status` what is in the worktree",
         Error::Exists(_) => "`--force` overwrites it, `-o FILE` writes another file",
+        Error::NoSuchValue { .. } => {
+            "`fai exp --all` shows what commits have; `fai commit --metric NAME=VALUE` gives one"
+        }
         Error::NoSuchTensor { .. } => "`fai info` lists the tensors of a file",
         Error::Ignored(_) => "use `fai add --force` to add it all the same, or change .faiignore",
         Error::NothingToCommit => "stage changes with `fai add PATH` first; `fai status` shows what there is",

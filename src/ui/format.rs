@@ -61,6 +61,41 @@ pub fn count(value: u64) -> String {
     }
 }
 
+/// A count as people type it: `1B`, `350M`, `1.5e9`, `12`.
+pub fn parse_count(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let (digits, scale) = match text.chars().next_back()?.to_ascii_uppercase() {
+        'K' => (text.get(..text.len() - 1)?, 1e3),
+        'M' => (text.get(..text.len() - 1)?, 1e6),
+        'B' | 'G' => (text.get(..text.len() - 1)?, 1e9),
+        'T' => (text.get(..text.len() - 1)?, 1e12),
+        _ => (text, 1.0),
+    };
+    let number = digits.trim().parse::<f64>().ok()? * scale;
+    (number.is_finite() && number >= 0.0).then_some(number as u64)
+}
+
+/// A number with at most six digits that count: `0.931`, `1.5e-7`, `12`.
+pub fn number(value: f64) -> String {
+    if !value.is_finite() {
+        return value.to_string();
+    }
+    let rounded: f64 = format!("{value:.5e}").parse().unwrap_or(value);
+    match rounded.abs() {
+        0.0 => "0".to_owned(),
+        size if (1e-4..1e15).contains(&size) => format!("{rounded}"),
+        _ => format!("{rounded:e}"),
+    }
+}
+
+/// At most so many characters, the last of them dots when there are more.
+pub fn shortened(text: &str, most: usize) -> String {
+    match text.chars().count() > most {
+        true => text.chars().take(most.saturating_sub(3)).chain("...".chars()).collect(),
+        false => text.to_owned(),
+    }
+}
+
 /// `34%`, `34.1%` below ten.
 pub fn percent(part: f64) -> String {
     let value = part * 100.0;
@@ -114,15 +149,7 @@ fn zoned(time: Time) -> Option<jiff::ZonedDateTime> {
 
 /// Metadata as JSON. Numbers that JSON cannot say become text.
 pub fn json(value: &Value) -> serde_json::Value {
-    match value {
-        Value::Bool(value) => (*value).into(),
-        Value::Int(value) => (*value).into(),
-        Value::Float(value) if value.is_finite() => (*value).into(),
-        Value::Float(value) => value.to_string().into(),
-        Value::Text(text) => text.clone().into(),
-        Value::List(items) => items.iter().map(json).collect(),
-        Value::Map(map) => map.iter().map(|(key, value)| (key.clone(), json(value))).collect(),
-    }
+    value.to_json()
 }
 
 /// Metadata as text.
@@ -172,6 +199,28 @@ mod tests {
         assert_eq!(count(22_713_216), "22.7M");
         assert_eq!(count(7_000_000_000), "7B");
         assert_eq!(percent(0.341), "34%");
+    }
+
+    #[test]
+    fn numbers_have_six_digits() {
+        let expected = [
+            (0.0, "0"),
+            (0.931, "0.931"),
+            (1.0 / 3.0, "0.333333"),
+            (1e-3, "0.001"),
+            (1.5e-7, "1.5e-7"),
+            (1_234_567.0, "1234570"),
+            (-2.5e20, "-2.5e20"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-inf"),
+        ];
+        for (value, text) in expected {
+            assert_eq!(number(value), text);
+        }
+        assert_eq!(
+            (shortened("abcdef", 6), shortened("abcdef", 5)),
+            ("abcdef".into(), "ab...".into())
+        );
     }
 
     #[test]

@@ -4,8 +4,10 @@ pub mod errors;
 pub mod format;
 pub mod logging;
 mod output;
+pub mod plot;
 mod progress;
 pub mod qr;
+pub mod table;
 pub mod text_diff;
 
 pub use output::{Output, Symbol};

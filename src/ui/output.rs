@@ -63,6 +63,7 @@ pub struct Output {
     /// Nothing but errors.
     pub quiet: bool,
     symbols: bool,
+    utf8: bool,
     color: bool,
 }
 
@@ -80,6 +81,7 @@ impl Output {
             json,
             quiet,
             symbols: terminal && utf8 && !dumb,
+            utf8,
             color: terminal && !dumb && !plain,
         }
     }
@@ -174,6 +176,22 @@ impl Output {
         } else {
             text.to_owned()
         }
+    }
+
+    /// How many characters fit into a line: what `COLUMNS` says, else the terminal; `None` when there is no limit.
+    pub fn columns(&self) -> Option<usize> {
+        let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+        told.filter(|columns| *columns > 0).or_else(columns)
+    }
+
+    /// True when whoever reads this shows more than ASCII.
+    pub fn shows_utf8(&self) -> bool {
+        self.utf8
+    }
+
+    /// True when colours are shown.
+    pub fn shows_color(&self) -> bool {
+        self.color
     }
 
     /// True when people watch: progress makes sense on stderr.

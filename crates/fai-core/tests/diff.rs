@@ -69,6 +69,7 @@ impl Fixture {
             metrics: Default::default(),
             labels: Vec::new(),
             base_model: None,
+            ..CommitRequest::default()
         };
         Version::Commit(self.repository.commit(&request).unwrap().id)
     }

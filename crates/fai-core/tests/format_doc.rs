@@ -201,6 +201,7 @@ fn a_repository_gives_the_documented_ids() {
         metrics: metrics(),
         labels: Vec::new(),
         base_model: None,
+        ..CommitRequest::default()
     };
     let committed = repository.commit(&request).unwrap();
     let (manifest, tree, commit) = objects();

@@ -6,12 +6,14 @@
 mod condemned;
 mod deltas;
 mod evicted;
+mod experiments;
 mod files;
 mod newest;
 mod operations;
 mod records;
 mod refs;
 mod rescue;
+mod search;
 mod staging;
 mod stat_cache;
 
@@ -23,22 +25,25 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 pub use condemned::{IndexedRecord, PackUsage};
+pub use experiments::{ExperimentNode, ExperimentRow, RowId, ValueKind};
 pub use files::{FileRecord, TensorRecord};
 pub use operations::Operation;
 pub use records::{PackRow, RecordTotals};
 pub use rescue::Rescued;
+pub use search::{Found, ModelRow};
 pub use staging::Staged;
 pub use stat_cache::{CachedStat, FileStat};
 
 use crate::object::Hash;
 
 /// The schema, one script a version, applied in order.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
+    include_str!("migrations/0009.sql"),
 ];
 
 /// Marks the file as ours ("FAI\x01").

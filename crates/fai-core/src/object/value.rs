@@ -42,6 +42,44 @@ impl Value {
         }
     }
 
+    /// As JSON. Numbers that JSON cannot say become text.
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            Value::Bool(value) => (*value).into(),
+            Value::Int(value) => (*value).into(),
+            Value::Float(value) if value.is_finite() => (*value).into(),
+            Value::Float(value) => value.to_string().into(),
+            Value::Text(text) => text.clone().into(),
+            Value::List(items) => items.iter().map(Value::to_json).collect(),
+            Value::Map(map) => map.iter().map(|(key, value)| (key.clone(), value.to_json())).collect(),
+        }
+    }
+
+    /// What a JSON document says, with `null` and maps as text. As deep as the document.
+    pub fn from_json(document: &serde_json::Value) -> Self {
+        match document {
+            serde_json::Value::Bool(value) => Value::Bool(*value),
+            serde_json::Value::Number(number) => match number.as_i64() {
+                Some(whole) => Value::Int(whole),
+                None => number
+                    .as_f64()
+                    .map_or_else(|| Value::Text(number.to_string()), Value::Float),
+            },
+            serde_json::Value::String(text) => Value::Text(text.clone()),
+            serde_json::Value::Array(items) => Value::List(items.iter().map(Value::from_json).collect()),
+            other => Value::Text(other.to_string()),
+        }
+    }
+
+    /// The number inside, if this is one.
+    pub fn as_number(&self) -> Option<f64> {
+        match self {
+            Value::Int(value) => Some(*value as f64),
+            Value::Float(value) => Some(*value),
+            _ => None,
+        }
+    }
+
     /// The map inside, if this is one.
     pub fn as_map(&self) -> Option<&BTreeMap<String, Value>> {
         match self {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::expected::{Changes, Expected};
 use super::snapshot::write_tree;
-use super::{Error, Head, Repository};
+use super::{CodeRevision, Error, Head, Origin, Repository};
 use crate::database::{Operation, Staged};
 use crate::object::{Author, Commit, CommitId, Id, Kind, Object, RepoPath, Time, TreeId, Value};
 
@@ -27,6 +27,10 @@ pub struct CommitRequest {
     pub labels: Vec<String>,
     /// What was fine-tuned. With `amend`, `None` keeps what was said before.
     pub base_model: Option<String>,
+    /// What it was trained on. With `amend`, none keep what was said before.
+    pub datasets: Vec<Origin>,
+    /// With which code. With `amend`, `None` keeps what was said before.
+    pub code: Option<CodeRevision>,
 }
 
 /// A new commit.
@@ -167,6 +171,19 @@ impl Repository {
         }
         if let Some(base) = &request.base_model {
             metadata.insert("base_model".to_owned(), Value::Text(base.clone()));
+            // What the name means now: `HEAD` is this commit's parent only until it is made.
+            let origin = self.origin(base)?;
+            match origin.file.is_some() || origin.path.is_some() {
+                true => metadata.insert("base".to_owned(), origin.to_value()),
+                false => metadata.remove("base"),
+            };
+        }
+        if !request.datasets.is_empty() {
+            let datasets = request.datasets.iter().map(Origin::to_value).collect();
+            metadata.insert("datasets".to_owned(), Value::List(datasets));
+        }
+        if let Some(code) = &request.code {
+            metadata.insert("code".to_owned(), code.to_value());
         }
         Ok((metadata, harvest.warnings))
     }

@@ -256,7 +256,7 @@ impl Known {
 }
 
 /// `architectures[0]`, or else `model_type`, of a Hugging Face `config.json`.
-fn architecture(config: &[u8]) -> Option<String> {
+pub(super) fn architecture(config: &[u8]) -> Option<String> {
     let config: serde_json::Value = serde_json::from_slice(config).ok()?;
     let named = config
         .get("architectures")

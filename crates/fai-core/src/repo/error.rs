@@ -178,6 +178,29 @@ pub enum Error {
         /// The tensor.
         tensor: String,
     },
+    /// A param or metric that no commit has.
+    #[error("no commit has a metric or param {name:?}{}", known_names(known, *more))]
+    NoSuchValue {
+        /// What was typed.
+        name: String,
+        /// Some that there are.
+        known: Vec<String>,
+        /// How many there are besides.
+        more: usize,
+    },
+    /// A step series that none of the commits that are meant has.
+    #[error("no step series {name:?} is in the files of these commits{}", known_names(known, *more))]
+    NoSuchSeries {
+        /// What was typed.
+        name: String,
+        /// Some that there are.
+        known: Vec<String>,
+        /// How many there are besides.
+        more: usize,
+    },
+    /// A param or metric that is nowhere a number among the commits that are meant.
+    #[error("no commit that is meant has a number for {0:?}")]
+    NoNumber(String),
     /// A settings file that cannot be understood.
     #[error("{} {reason}", path.display())]
     BadConfig {
@@ -263,7 +286,12 @@ impl Error {
             Error::UnknownRevision(_) | Error::NoParent { .. } => "unknown_revision",
             Error::NoCommits(_) => "no_commits",
             Error::Ambiguous { .. } => "ambiguous",
-            Error::NotInRevision { .. } | Error::NoSuchPath(_) | Error::NoSuchTensor { .. } => "not_found",
+            Error::NotInRevision { .. }
+            | Error::NoSuchPath(_)
+            | Error::NoSuchTensor { .. }
+            | Error::NoSuchValue { .. }
+            | Error::NoSuchSeries { .. }
+            | Error::NoNumber(_) => "not_found",
             Error::Exists(_) => "exists",
             Error::WrongKind { .. } => "wrong_kind",
             Error::Path(_) | Error::BadTree { .. } => "bad_path",
@@ -291,6 +319,14 @@ impl Error {
             Error::Io { .. } | Error::Storage(_) | Error::Ingest(_) => "io",
             Error::Database(_) => "database",
         }
+    }
+}
+
+fn known_names(known: &[String], more: usize) -> String {
+    match (known.is_empty(), more) {
+        (true, _) => String::new(),
+        (false, 0) => format!("; there are {}", known.join(", ")),
+        (false, more) => format!("; there are {} and {more} more", known.join(", ")),
     }
 }
 

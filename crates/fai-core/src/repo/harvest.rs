@@ -1,8 +1,10 @@
-//! Metrics and parameters that tools leave in files at the root: nobody types them twice.
+//! Metrics and parameters that tools leave in files at the root: nobody types them twice. Of step series the last values
+//! are taken; the series themselves stay in their files.
 
 use std::collections::BTreeMap;
 use std::io::Read;
 
+use super::json::parse_with_specials;
 use super::status::StatusEntry;
 use super::{Error, Repository};
 use crate::object::Value;
@@ -12,6 +14,12 @@ const MAX_LEN: u64 = 4 << 20;
 
 /// Values taken from one file at the most.
 const MAX_VALUES: usize = 4096;
+
+/// The longest dotted key.
+const MAX_KEY: usize = 256;
+
+/// Bytes of keys and values taken from all files together: a commit has room for about a megabyte.
+const MAX_BYTES: usize = 400_000;
 
 /// How deep keys may nest.
 const MAX_DEPTH: usize = 32;
@@ -35,41 +43,74 @@ impl Repository {
     /// Reads the metrics and parameter files among staged changes, as they are staged.
     pub(super) fn harvest(&self, changes: &[StatusEntry]) -> Result<Harvest, Error> {
         let mut harvest = Harvest::default();
+        let mut last_values = BTreeMap::new();
+        let mut bytes = 0;
         for change in changes.iter().filter(|change| change.change != "removed") {
             let path = change.path.as_str();
-            let target = match path {
-                _ if METRICS.contains(&path) => &mut harvest.metrics,
-                _ if PARAMS.contains(&path) => &mut harvest.params,
-                _ => continue,
+            let found = match self.values_in(change)? {
+                None => continue,
+                Some(Err(reason)) => Err(reason),
+                Some(Ok(values)) => {
+                    bytes += values.iter().map(|(key, value)| key.len() + size(value)).sum::<usize>();
+                    match bytes > MAX_BYTES {
+                        true => Err(format!("with it there are more than {MAX_BYTES} bytes of values")),
+                        false => Ok(values),
+                    }
+                }
             };
-            if change.entry.size > MAX_LEN {
-                harvest.warnings.push(format!(
-                    "{path} is longer than {MAX_LEN} bytes and was not read for metadata"
-                ));
-                continue;
-            }
-            let mut bytes = Vec::new();
-            let read = self
-                .open_file(change.entry.file)?
-                .reader()
-                .take(MAX_LEN)
-                .read_to_end(&mut bytes);
-            read.map_err(Error::io("read", path.as_ref()))?;
-            match parse(path, &bytes) {
-                Ok(values) => target.extend(values),
+            match found {
                 Err(reason) => harvest
                     .warnings
                     .push(format!("{path} holds no usable values: {reason}")),
+                Ok(values) if METRICS.contains(&path) => harvest.metrics.extend(values),
+                Ok(values) if PARAMS.contains(&path) => harvest.params.extend(values),
+                Ok(values) => last_values.extend(values),
             }
         }
+        // What a summary says wins over the end of a series.
+        last_values.extend(std::mem::take(&mut harvest.metrics));
+        harvest.metrics = last_values;
         Ok(harvest)
+    }
+
+    /// The values in a staged file, or why there are none; `None` when it is not one to look into.
+    fn values_in(&self, change: &StatusEntry) -> Result<Option<Result<BTreeMap<String, Value>, String>>, Error> {
+        let path = change.path.as_str();
+        if !METRICS.contains(&path) && !PARAMS.contains(&path) {
+            let series = self.read_series(&change.path, &change.entry)?;
+            return Ok(series.map(|series| {
+                let last = |(name, series): (String, super::Series)| Some((name, Value::Float(series.last()?)));
+                Ok(series?.into_iter().filter_map(last).collect())
+            }));
+        }
+        if change.entry.size > MAX_LEN {
+            return Ok(Some(Err(format!("it is longer than {MAX_LEN} bytes"))));
+        }
+        let mut bytes = Vec::new();
+        let read = self
+            .open_file(change.entry.file)?
+            .reader()
+            .take(MAX_LEN)
+            .read_to_end(&mut bytes);
+        read.map_err(Error::io("read", path.as_ref()))?;
+        Ok(Some(parse(path, &bytes)))
+    }
+}
+
+/// About how many bytes a value takes in a commit.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Text(text) => text.len() + 5,
+        Value::List(items) => items.iter().map(size).sum::<usize>() + 5,
+        Value::Map(map) => map.iter().map(|(key, value)| key.len() + size(value)).sum::<usize>() + 5,
+        _ => 9,
     }
 }
 
 /// The leaves of a JSON or YAML document, by dotted keys.
 fn parse(path: &str, bytes: &[u8]) -> Result<BTreeMap<String, Value>, String> {
     let document: serde_json::Value = if path.ends_with(".json") {
-        serde_json::from_slice(bytes).map_err(|error| error.to_string())?
+        parse_with_specials(bytes).map_err(|error| error.to_string())?
     } else {
         let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
         serde_saphyr::from_str(text).map_err(|error| error.to_string())?
@@ -105,28 +146,22 @@ fn flatten(
                 .try_for_each(|(name, value)| flatten(value, join(name), depth + 1, values));
         }
         serde_json::Value::Null => return Ok(()),
-        other => scalar(other),
+        serde_json::Value::String(text) => match text.as_str() {
+            "NaN" => Value::Float(f64::NAN),
+            "Infinity" => Value::Float(f64::INFINITY),
+            "-Infinity" => Value::Float(f64::NEG_INFINITY),
+            _ => Value::Text(text.clone()),
+        },
+        other => Value::from_json(other),
     };
+    if key.len() > MAX_KEY {
+        return Err(format!("a key in it is longer than {MAX_KEY} bytes"));
+    }
     if !leaf.nests_within(MAX_LIST_DEPTH) {
         return Err(format!("the lists in {key} are nested too deep"));
     }
     values.insert(key, leaf);
     Ok(())
-}
-
-fn scalar(value: &serde_json::Value) -> Value {
-    match value {
-        serde_json::Value::Bool(value) => Value::Bool(*value),
-        serde_json::Value::Number(number) => match number.as_i64() {
-            Some(whole) => Value::Int(whole),
-            None => number
-                .as_f64()
-                .map_or_else(|| Value::Text(number.to_string()), Value::Float),
-        },
-        serde_json::Value::String(text) => Value::Text(text.clone()),
-        serde_json::Value::Array(items) => Value::List(items.iter().map(scalar).collect()),
-        other => Value::Text(other.to_string()),
-    }
 }
 
 #[cfg(test)]

@@ -108,6 +108,7 @@ impl Fixture {
             metrics: Default::default(),
             labels: Vec::new(),
             base_model: None,
+            ..CommitRequest::default()
         };
         self.open().commit(&request).unwrap().id.short()
     }

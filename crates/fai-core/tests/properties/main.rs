@@ -6,6 +6,7 @@
 
 mod chunks;
 mod collect;
+mod filters;
 mod objects;
 mod payloads;
 mod repository;

@@ -112,6 +112,7 @@ fn commit(root: &Path, paths: &[String], threads: usize, at_once: bool) -> (Repo
         metrics: BTreeMap::new(),
         labels: Vec::new(),
         base_model: None,
+        ..CommitRequest::default()
     };
     let report = repository.commit(&request).unwrap();
     (repository, report.id, report.commit)

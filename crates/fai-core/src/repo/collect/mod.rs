@@ -120,6 +120,9 @@ impl Repository {
             progress.on(Event::File("condemned"));
             self.drop_old(&now, &live, options, progress, &mut report)?;
             self.database().transaction(|writer| writer.forget_gone())?;
+            if report.removed > 0 {
+                super::experiments::forget(&self.database())?;
+            }
             self.remove_empty_packs(&moving, &mut moved)?;
         }
         self.rewrite_wasteful(options, &moving, &mut moved)?;

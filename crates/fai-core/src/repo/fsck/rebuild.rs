@@ -40,6 +40,8 @@ impl Repository {
         self.store().index().transaction(|writer| -> Result<(), Error> {
             writer.clear_records()?;
             writer.clear_files()?;
+            writer.clear_search()?;
+            writer.clear_experiments()?;
             writer.clear_stat_cache()?;
             enter_all(writer, &folder, &good)
         })?;

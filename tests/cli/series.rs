@@ -1,0 +1,165 @@
+//! Step series: taken at `commit`, drawn by `plot`
+
+use std::fs;
+
+use crate::support::{Sandbox, text};
+use serde_json::json;
+
+/// A commit with all kinds of files of series.
+fn trained() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write("model.bin", "1");
+    sandbox.write(
+        "dvclive/plots/metrics/train/loss.tsv",
+        "step\tloss\n0\t2.5\n1\t1.5\n2\t0.75\n",
+    );
+    sandbox.write(
+        "metrics.csv",
+        "epoch,step,val_loss,val_acc\n0,10,3,\n0,20,2,0.5\n1,30,nan,0.75\n",
+    );
+    sandbox.write(
+        "events.jsonl",
+        "{\"step\": 1, \"lr\": 0.1}\n{\"step\": 2, \"lr\": 0.05, \"grad\": NaN}\n",
+    );
+    sandbox.commit("first run");
+    sandbox
+}
+
+#[test]
+fn last_values_go_into_the_commit() {
+    let sandbox = trained();
+    let metrics = sandbox.json(&["metrics"])["metrics"].clone();
+    assert_eq!(
+        metrics,
+        json!({ "grad": "NaN", "lr": 0.05, "train.loss": 0.75, "val_acc": 0.75, "val_loss": "NaN" })
+    );
+    assert_eq!(
+        sandbox.ok(&["best", "val_acc"]).trim(),
+        text(&sandbox.json(&["log"])["commits"][0]["id"])
+    );
+}
+
+#[test]
+fn a_summary_wins_over_the_end_of_a_series() {
+    let sandbox = Sandbox::new();
+    sandbox.write("metrics.csv", "step,loss,acc\n1,2,0.1\n2,1,0.2\n");
+    sandbox.write(
+        "metrics.json",
+        "{\"loss\": 0.5, \"eval\": {\"nan\": NaN, \"best\": Infinity}}",
+    );
+    sandbox.ok(&["add", "-A"]);
+    let commit = sandbox.json(&["commit", "-m", "run", "--metric", "acc=0.9"]);
+    assert_eq!(
+        commit["metrics"],
+        json!({ "acc": 0.9, "eval.best": "inf", "eval.nan": "NaN", "loss": 0.5 })
+    );
+}
+
+#[test]
+fn what_cannot_be_read_is_warned_of_and_committed() {
+    let long = "x".repeat(300);
+    for (path, broken, reason) in [
+        ("metrics.csv", "step,loss\n1,2\n3\n".to_owned(), "line 3 has 1 cells"),
+        ("metrics.csv", String::new(), "it is empty"),
+        (
+            "events.jsonl",
+            "{\"loss\": 1}\nTraceback\n".to_owned(),
+            "line 2 is no JSON",
+        ),
+        (
+            "dvclive/plots/metrics/a.tsv",
+            "\u{0}\n".to_owned(),
+            "it holds no numbers",
+        ),
+        (
+            "metrics.json",
+            format!("{{\"{long}\": 1}}"),
+            "a key in it is longer than 256 bytes",
+        ),
+        (
+            "metrics.json",
+            format!("{{\"a\": \"{}\"}}", "x".repeat(500_000)),
+            "more than 400000 bytes",
+        ),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.write(path, &broken);
+        sandbox.write("model.bin", "1");
+        sandbox.ok(&["add", "-A"]);
+        let (said, warning) = sandbox.warned(&["commit", "-m", "run"]);
+        assert!(said.starts_with("Created commit "), "{said}");
+        assert!(
+            warning.starts_with("warning: ") && warning.contains(reason),
+            "{path}: {warning}"
+        );
+        assert_eq!(sandbox.json(&["metrics"])["metrics"], json!({}));
+    }
+}
+
+#[test]
+fn steps_are_drawn() {
+    let sandbox = trained();
+    let drawn = |arguments: &[&str]| {
+        let output = sandbox.command(arguments).env("COLUMNS", "60").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    insta::assert_snapshot!("plot_of_steps", drawn(&["plot", "train.loss"]));
+    insta::assert_snapshot!("plot_of_two", drawn(&["plot", "train.loss", "val_acc"]));
+    let output = sandbox.command(&["plot", "lr"]).env("LANG", "C").output().unwrap();
+    assert!(output.stdout.is_ascii());
+    let document = sandbox.json(&["plot", "val_loss"]);
+    assert_eq!(document["x"], "step");
+    assert_eq!(
+        document["lines"][0]["points"],
+        json!([[10.0, 3.0], [20.0, 2.0], [30.0, "NaN"]])
+    );
+}
+
+#[test]
+fn runs_are_drawn_over_each_other() {
+    let sandbox = trained();
+    sandbox.write("metrics.csv", "step,val_acc\n10,0.6\n20,0.9\n");
+    sandbox.commit("second run");
+    let document = sandbox.json(&["plot", "val_acc", "HEAD~1", "HEAD"]);
+    let labels: Vec<String> = document["lines"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| text(&line["label"]))
+        .collect();
+    assert!(
+        labels[0].starts_with("HEAD~1 (") && labels[1].starts_with("HEAD ("),
+        "{labels:?}"
+    );
+    let over = sandbox.json(&["plot", "val_acc", "--x", "commit"]);
+    assert_eq!(
+        (&over["x"], &over["lines"][0]["points"]),
+        (&json!("commit"), &json!([[1.0, 0.75], [2.0, 0.9]]))
+    );
+}
+
+#[test]
+fn an_svg_is_written() {
+    let sandbox = trained();
+    assert_eq!(
+        sandbox.ok(&["plot", "train.loss", "val_acc", "-o", "out.svg"]),
+        "Wrote out.svg\n"
+    );
+    insta::assert_snapshot!("plot_svg", fs::read_to_string(sandbox.path("out.svg")).unwrap());
+    let problem = sandbox.fails_with(2, &["plot", "train.loss", "-o", "out.png"]);
+    problem.is("usage", &[".svg"]).hints("rsvg-convert");
+    assert!(!sandbox.exists("out.png"));
+}
+
+#[test]
+fn what_is_not_there_is_an_error() {
+    let sandbox = trained();
+    let problem = sandbox.fails(&["plot", "nosuch", "--x", "step"]);
+    problem
+        .is("not_found", &["\"nosuch\"", "there are grad, lr, train.loss"])
+        .hints("--x commit");
+    sandbox.fails(&["plot", "nosuch"]).is("not_found", &["\"nosuch\""]);
+    sandbox.fails(&["plot", "grad"]).is("not_found", &["grad"]);
+    sandbox.misused(&["plot"]);
+}
