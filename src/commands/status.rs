@@ -121,13 +121,13 @@ fn print_underway(context: &Context, underway: &Underway) -> Result<()> {
     let what = format!("A {kind} of {} is under way", underway.other.short());
     if !underway.placed {
         let text = format!("{what}, and was interrupted (fai {kind} --continue, or fai {kind} --abort)");
-        return Ok(out.say(Symbol::Item, text)?);
+        return out.say(Symbol::Item, text);
     }
     if underway.conflicts.is_empty() {
-        return Ok(out.say(
+        return out.say(
             Symbol::Item,
             format!("{what}, and everything is decided (fai {kind} --continue)"),
-        )?);
+        );
     }
     out.say(
         Symbol::Item,

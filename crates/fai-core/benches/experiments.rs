@@ -169,7 +169,7 @@ fn commit(number: u64, tree: fai_core::object::TreeId, parent: Option<CommitId>)
                 .collect(),
         )
     };
-    let optimizer = if number % 50 == 0 { "adamw" } else { "sgd" };
+    let optimizer = if number.is_multiple_of(50) { "adamw" } else { "sgd" };
     let params = map(vec![
         ("lr", Value::Float(share * 1e-2)),
         ("optimizer", Value::Text(optimizer.into())),

@@ -104,6 +104,9 @@ pub(super) struct Current {
     unfinished: bool,
 }
 
+/// What its triggers are made from: see where the list is.
+type Watched<'a> = (&'a str, u8, &'a str, &'a dyn Fn(&str) -> String, &'a str);
+
 /// Triggers that write down what happens to a table. A failed compare-and-swap fires none of them.
 fn triggers() -> String {
     let staged = |row: &str| {
@@ -113,7 +116,7 @@ fn triggers() -> String {
     let evicted = |_: &str| "6, NULL, 0".to_owned();
     let commit = |row: &str| format!("4, {row}.target, 0");
     let mut sql = "CREATE TEMP TABLE current_command (id INTEGER NOT NULL);".to_owned();
-    let tables: [(&str, u8, &str, &dyn Fn(&str) -> String, &str); 3] = [
+    let tables: [Watched<'_>; 3] = [
         ("staging", 0, "path", &staged, ""),
         ("evicted", 2, "path", &evicted, ""),
         // What peers were seen to have is knowledge, and not the work of a command.

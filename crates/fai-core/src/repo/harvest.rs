@@ -39,6 +39,9 @@ pub(super) struct Harvest {
     pub warnings: Vec<String>,
 }
 
+/// What a file holds, or why it could not be understood.
+type Parsed = Result<BTreeMap<String, Value>, String>;
+
 impl Repository {
     /// Reads the metrics and parameter files among staged changes, as they are staged.
     pub(super) fn harvest(&self, changes: &[StatusEntry]) -> Result<Harvest, Error> {
@@ -74,7 +77,7 @@ impl Repository {
     }
 
     /// The values in a staged file, or why there are none; `None` when it is not one to look into.
-    fn values_in(&self, change: &StatusEntry) -> Result<Option<Result<BTreeMap<String, Value>, String>>, Error> {
+    fn values_in(&self, change: &StatusEntry) -> Result<Option<Parsed>, Error> {
         let path = change.path.as_str();
         if !METRICS.contains(&path) && !PARAMS.contains(&path) {
             let series = self.read_series(&change.path, &change.entry)?;

@@ -200,7 +200,7 @@ fn half_way(dot: f64, ours: f64, theirs: f64) -> Prepared {
     let angle = cosine.clamp(-1.0, 1.0).acos();
     let sine = angle.sin();
     // Parallel, opposite, zero or not finite: there is no great circle, or none that numbers can tell.
-    if !(sine > 1e-6) {
+    if sine.is_nan() || sine <= 1e-6 {
         return Prepared::Linear(0.5, 0.5);
     }
     let weight = (angle / 2.0).sin() / sine;

@@ -21,6 +21,9 @@ const COMMITS: &str = "commit.lock";
 /// Between two attempts to take a lock.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// The name of a lock, who holds it, and the error when they do not end.
+type Refusal<'a> = (&'a str, &'a str, fn(PathBuf) -> Error);
+
 impl Store {
     /// While this is held nothing is collected here.
     pub(in crate::repo) fn pin(&self) -> Result<File, Error> {
@@ -58,7 +61,7 @@ pub(in crate::repo) fn alone(
     patience: Duration,
     progress: &dyn Progress,
 ) -> Result<Vec<File>, Error> {
-    let kinds: [(&str, &str, fn(PathBuf) -> Error); 4] = [
+    let kinds: [Refusal<'_>; 4] = [
         (COLLECTORS, "a gc or repack", Error::BeingCollected),
         (WRITERS, "an add, a commit or a transfer", Error::BeingWritten),
         (WORKTREE, "a command that changes the folder", Error::BeingWritten),

@@ -66,6 +66,9 @@ pub struct ExperimentQuery {
     pub limit: usize,
 }
 
+/// Branches and tags that stand on each commit.
+pub(super) type NamesOfCommits = BTreeMap<CommitId, (Vec<String>, Vec<String>)>;
+
 impl Repository {
     /// The experiments that fulfil a query.
     ///
@@ -237,7 +240,7 @@ impl Repository {
     }
 
     /// Names of branches and tags by the commits on which they stand.
-    pub(super) fn names_of_commits(&self) -> Result<BTreeMap<CommitId, (Vec<String>, Vec<String>)>, Error> {
+    pub(super) fn names_of_commits(&self) -> Result<NamesOfCommits, Error> {
         let mut names: BTreeMap<CommitId, (Vec<String>, Vec<String>)> = BTreeMap::new();
         for (name, commit) in self.database().refs()? {
             let (branches, tags) = names.entry(commit).or_default();

@@ -80,7 +80,7 @@ impl Repository {
         }
         let mut folders = vec![(RepoPath::root(), before, Some(commit.tree))];
         while let Some((folder, before, after)) = folders.pop() {
-            let read = |id| -> Result<Tree, Error> { Ok(self.store().get(id)?) };
+            let read = |id| -> Result<Tree, Error> { self.store().get(id) };
             let before = before.map(read).transpose()?.unwrap_or_default();
             let after = after.map(read).transpose()?.unwrap_or_default();
             let config = |tree: &Tree| tree.get("config.json").and_then(TreeEntry::file_id);
@@ -128,6 +128,8 @@ impl Repository {
         if known.models.len() > MAX_KNOWN {
             known.models.clear();
         }
+        // An entry cannot be held while the rest of `known` is asked.
+        #[allow(clippy::map_entry)]
         if !known.models.contains_key(&file) {
             let described = match self.database().file(file)? {
                 Some(record) => Some((record, self.database().tensors(file)?)),

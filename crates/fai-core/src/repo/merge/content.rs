@@ -38,6 +38,9 @@ enum Decided {
     Fed { executable: bool, known: Box<Known> },
 }
 
+/// The same once everything is stored.
+type Settled = (RepoPath, Option<Entry>, Option<Conflict>);
+
 /// A path, what becomes of it, and what is left to decide.
 type Decision = (RepoPath, Decided, Option<Conflict>);
 
@@ -82,7 +85,7 @@ impl Repository {
         theirs: &str,
         choice: Option<Choice>,
         progress: &dyn Progress,
-    ) -> Result<Vec<(RepoPath, Option<Entry>, Option<Conflict>)>, Error> {
+    ) -> Result<Vec<Settled>, Error> {
         if undecided.is_empty() {
             return Ok(Vec::new());
         }

@@ -86,6 +86,9 @@ impl Source {
     }
 }
 
+/// What a file holds, or why it could not be understood.
+type Parsed = Result<BTreeMap<String, Series>, String>;
+
 impl Repository {
     /// The files of a commit that hold step series.
     ///
@@ -131,11 +134,7 @@ impl Repository {
     }
 
     /// The series in one file, or why there are none; `None` when its name is none of such a file.
-    pub(super) fn read_series(
-        &self,
-        path: &RepoPath,
-        entry: &Entry,
-    ) -> Result<Option<Result<BTreeMap<String, Series>, String>>, Error> {
+    pub(super) fn read_series(&self, path: &RepoPath, entry: &Entry) -> Result<Option<Parsed>, Error> {
         let Some(source) = Source::of(path) else {
             return Ok(None);
         };
