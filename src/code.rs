@@ -100,11 +100,12 @@ fn commit_id(text: &str) -> Option<String> {
 
 /// A small file as text.
 fn text(path: &Path) -> Option<String> {
-    let file = File::open(path).ok()?;
-    let metadata = file.metadata().ok()?;
+    // Opening a pipe would wait for whoever writes into it.
+    let metadata = path.metadata().ok()?;
     if !metadata.is_file() || metadata.len() > MAX_LEN {
         return None;
     }
+    let file = File::open(path).ok()?;
     let mut text = String::new();
     file.take(MAX_LEN).read_to_string(&mut text).ok()?;
     Some(text)

@@ -195,4 +195,10 @@ fn a_broken_git_repository_is_no_obstacle() {
         fs::write(git.join("refs/heads/a"), "ref: refs/heads/a").unwrap();
         assert_eq!(code_of_a_commit(&sandbox, "1"), json!(null), "{head:?}");
     }
+    // A pipe, at which reading would wait for ever.
+    let sandbox = Sandbox::new();
+    let made = Command::new("mkfifo").arg(sandbox.outside().join(".git")).status();
+    if made.is_ok_and(|status| status.success()) {
+        assert_eq!(code_of_a_commit(&sandbox, "1"), json!(null));
+    }
 }

@@ -58,6 +58,8 @@ fn everything_is_found_and_says_where() {
         tensor["model"],
         json!({ "format": "safetensors", "architecture": "LlamaForCausalLM", "parameters": 104 })
     );
+    // So it is for a tensor that a model has, too, which came later and is gone.
+    assert_eq!(hits(&sandbox, &["layers.0.mlp"])[0]["commit"], json!(ids[3]));
     // What is gone was last there before it went.
     let gone = &hits(&sandbox, &["other", "--in", "names"])[0];
     assert_eq!(

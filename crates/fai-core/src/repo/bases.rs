@@ -23,7 +23,7 @@ use self::trial::Trial;
 use super::snapshot::Snapshot;
 use super::{Error, Repository};
 use crate::database::TensorRecord;
-use crate::object::{Commit, FileId, RepoPath, Value};
+use crate::object::{Commit, FileId, RepoPath};
 use crate::storage::Feeder;
 use crate::tensor::{Element, ReadAt, Region};
 
@@ -164,16 +164,12 @@ impl<'a> Bases<'a> {
 }
 
 impl Repository {
-    /// The file that the commit at `HEAD` names as its base model, if it does so as `REV:PATH`.
+    /// The file that the commit at `HEAD` names as its base model, if it names one that is here.
     pub(super) fn base_model(&self) -> Option<FileId> {
         let commit: Commit = self.store.get(self.head_commit().ok()??).ok()?;
-        let Some(Value::Text(named)) = commit.metadata.get("base_model") else {
-            return None;
-        };
-        let (revision, path) = named.split_once(':')?;
-        let commit = self.resolve(revision).ok()?;
-        let entry = self.file_in(commit, &RepoPath::parse(path).ok()?, revision).ok()?;
-        Some(entry.file)
+        let base = super::lineage::base_of(&commit)?;
+        // Commits of older versions have the text alone.
+        base.file.or_else(|| self.origin(&base.text).ok()?.file)
     }
 }
 

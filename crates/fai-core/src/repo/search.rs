@@ -217,22 +217,27 @@ impl Search<'_> {
         }
     }
 
-    /// A hit in the first of some models that is of the size that was asked for and can be reached.
+    /// A hit in the model that was seen last, of those that are of the size that was asked for and can be reached.
     fn model(&mut self, kind: Found, models: Vec<ModelRow>, text: String) -> Result<Option<Hit>, Error> {
+        let (least, most) = self.query.parameters.unwrap_or((0, u64::MAX));
+        let mut best: Option<(Hit, RowId)> = None;
         for model in models {
-            let (least, most) = self.query.parameters.unwrap_or((0, u64::MAX));
             if !(least..=most).contains(&model.parameters) {
                 continue;
             }
             let Some(row) = self.holder(&model.path, model.experiment, true)? else {
                 continue;
             };
-            if let Some(mut hit) = self.found(kind, row, Some(model.path), text.clone())? {
-                hit.model = Some((model.format, model.architecture, model.parameters));
-                return Ok(Some(hit));
+            let Some(mut hit) = self.found(kind, row, Some(model.path), text.clone())? else {
+                continue;
+            };
+            hit.model = Some((model.format, model.architecture, model.parameters));
+            let newer = |(best, at): &(Hit, RowId)| (hit.time.seconds, row) > (best.time.seconds, *at);
+            if best.as_ref().is_none_or(newer) {
+                best = Some((hit, row));
             }
         }
-        Ok(None)
+        Ok(best.map(|(hit, _)| hit))
     }
 
     /// The newest commit that holds what was last brought at a path by `row`: a tip that still has it, or else `row`. Unless

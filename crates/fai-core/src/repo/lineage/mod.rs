@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::object::{CommitId, FileId, RepoPath, Value};
 
+pub(super) use record::base_of;
 pub use walk::{Ancestor, Lineage, Link};
 
 /// The revision of the code that made a commit's files.

@@ -82,7 +82,7 @@ impl Repository {
 }
 
 /// What a commit was fine-tuned from, as it was recorded.
-pub(super) fn base_of(commit: &Commit) -> Option<Origin> {
+pub(in crate::repo) fn base_of(commit: &Commit) -> Option<Origin> {
     let text = commit.metadata.get("base_model").and_then(Value::as_text);
     let recorded = commit.metadata.get("base").and_then(Origin::from_value);
     match (recorded, text) {
