@@ -40,7 +40,7 @@ pub use operations::{LoggedMove, Operation};
 pub use pending::{Conflict, Pending};
 pub use records::{PackRow, RecordTotals};
 pub use rescue::Rescued;
-pub use search::{Found, ModelRow};
+pub use search::{Found, ModelRow, Words};
 pub use staging::Staged;
 pub use stat_cache::{CachedStat, FileStat};
 

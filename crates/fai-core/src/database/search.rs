@@ -55,6 +55,20 @@ pub struct ModelRow {
     pub experiment: RowId,
 }
 
+/// Words that wait to be entered, and where they are found. They are entered after everything else of a transaction: any
+/// other statement between them makes FTS5 write what it has gathered so far.
+#[derive(Debug, Default)]
+pub struct Words(Vec<(Found, i64, String)>);
+
+impl Words {
+    /// Adds words by which something is found.
+    pub fn add(&mut self, kind: Found, id: i64, words: &str) {
+        if !words.trim().is_empty() {
+            self.0.push((kind, id, words.to_owned()));
+        }
+    }
+}
+
 impl Database {
     /// What fulfils a query in the language of FTS5, best first, handed to `visit` until it says that it has enough.
     ///
@@ -136,7 +150,7 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn see_path(&self, path: &str, experiment: RowId) -> Result<(), DatabaseError> {
+    pub fn see_path(&self, path: &str, experiment: RowId, words: &mut Words) -> Result<(), DatabaseError> {
         let known = "SELECT id, experiment FROM search_paths WHERE path = ?1";
         let known = self.row(known, [path], |row| Ok((row.get::<_, i64>(0)?, RowId(row.get(1)?))))?;
         if let Some((id, before)) = known {
@@ -147,17 +161,16 @@ impl Writer<'_> {
             return Ok(());
         }
         let sql = "INSERT INTO search_paths (path, experiment) VALUES (?1, ?2) RETURNING id";
-        match self.row(sql, params![path, experiment.0], |row| row.get(0))? {
-            Some(id) => self.enter_words(Found::Name, id, path),
-            None => Ok(()),
-        }
+        let id = self.row(sql, params![path, experiment.0], |row| row.get(0))?;
+        id.into_iter().for_each(|id| words.add(Found::Name, id, path));
+        Ok(())
     }
 
     /// Enters that a commit holds a model.
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn see_model(&self, model: &ModelRow, words: &str) -> Result<(), DatabaseError> {
+    pub fn see_model(&self, model: &ModelRow, text: &str, words: &mut Words) -> Result<(), DatabaseError> {
         let known = "SELECT id, experiment FROM search_models WHERE path = ?1 AND format = ?2 AND architecture = ?3 \
                      AND parameters = ?4 AND names = ?5";
         let values = params![
@@ -185,10 +198,9 @@ impl Writer<'_> {
             model.names,
             model.experiment.0,
         ];
-        match self.row(sql, values, |row| row.get(0))? {
-            Some(id) => self.enter_words(Found::Model, id, words),
-            None => Ok(()),
-        }
+        let id = self.row(sql, values, |row| row.get(0))?;
+        id.into_iter().for_each(|id| words.add(Found::Model, id, text));
+        Ok(())
     }
 
     /// True when some model with this set of tensor names is entered.
@@ -204,7 +216,7 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn see_tensor(&self, name: &str, names: &[u8; 32]) -> Result<(), DatabaseError> {
+    pub fn see_tensor(&self, name: &str, names: &[u8; 32], words: &mut Words) -> Result<(), DatabaseError> {
         let known = self.row("SELECT id FROM search_tensors WHERE name = ?1", [name], |row| {
             row.get(0)
         })?;
@@ -215,7 +227,7 @@ impl Writer<'_> {
                 let Some(id) = self.row(sql, [name], |row| row.get(0))? else {
                     return Ok(());
                 };
-                self.enter_words(Found::Tensor, id, name)?;
+                words.add(Found::Tensor, id, name);
                 id
             }
         };
@@ -223,20 +235,22 @@ impl Writer<'_> {
         self.execute(sql, params![id, names]).map(drop)
     }
 
-    /// Enters words by which something is found.
+    /// Enters words.
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn enter_words(&self, kind: Found, id: i64, words: &str) -> Result<(), DatabaseError> {
-        if words.trim().is_empty() {
-            return Ok(());
-        }
-        let row = (id << 3) | kind as i64;
-        self.execute(
-            "INSERT INTO search_words (rowid, body) VALUES (?1, ?2)",
-            params![row, words],
-        )
-        .map(drop)
+    pub fn enter_words(&self, words: &Words) -> Result<(), DatabaseError> {
+        let sql = "INSERT INTO search_words (rowid, body) VALUES (?1, ?2)";
+        let mut waiting: Vec<_> = words
+            .0
+            .iter()
+            .map(|(kind, id, text)| ((id << 3) | *kind as i64, text))
+            .collect();
+        // FTS5 gathers rows in memory as long as their numbers rise.
+        waiting.sort_unstable_by_key(|(row, _)| *row);
+        waiting
+            .into_iter()
+            .try_for_each(|(row, text)| self.execute(sql, params![row, text]).map(drop))
     }
 
     /// Forgets all that is found.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::super::shallow::Cuts;
 use super::super::{Error, Repository};
 use super::seen::{self, Knowledge, Seen};
-use crate::database::{ExperimentRow, Found, RowId, ValueKind, Writer};
+use crate::database::{ExperimentRow, Found, RowId, ValueKind, Words, Writer};
 use crate::object::{Commit, CommitId, Value};
 
 /// Commits of one transaction.
@@ -83,8 +83,13 @@ impl Repository {
         if batch.is_empty() {
             return Ok(());
         }
-        self.database()
-            .transaction(|writer| batch.iter().try_for_each(|fresh| enter(writer, fresh)))
+        self.database().transaction(|writer| {
+            let mut words = Words::default();
+            for fresh in batch {
+                enter(writer, fresh, &mut words)?;
+            }
+            Ok(writer.enter_words(&words)?)
+        })
     }
 
     /// Commits that were entered without parents that have come since, with their parents.
@@ -159,7 +164,7 @@ struct Fresh {
 }
 
 /// Enters one commit.
-fn enter(writer: &Writer<'_>, fresh: &Fresh) -> Result<(), Error> {
+fn enter(writer: &Writer<'_>, fresh: &Fresh, words: &mut Words) -> Result<(), Error> {
     let Fresh { id, commit, .. } = fresh;
     let values = values(commit);
     let parents = rows(writer, &fresh.parents)?;
@@ -178,22 +183,22 @@ fn enter(writer: &Writer<'_>, fresh: &Fresh) -> Result<(), Error> {
     let Some(row) = writer.insert_experiment(&row)? else {
         return Ok(());
     };
-    let mut words: BTreeMap<Found, String> = BTreeMap::new();
+    let mut texts: BTreeMap<Found, String> = BTreeMap::new();
     for (kind, name, value) in values {
         writer.insert_value(row, kind, name, &value)?;
         let found = match kind {
             ValueKind::Param => Found::Param,
             ValueKind::Metric => Found::Metric,
         };
-        let text = words.entry(found).or_default();
+        let text = texts.entry(found).or_default();
         *text = format!("{text}{name} {}\n", value.to_json());
     }
     let message: String = commit.message.chars().take(MAX_MESSAGE).collect();
-    words.insert(Found::Message, format!("{message}\n{}", commit.labels().join(" ")));
-    for (found, text) in &words {
-        writer.enter_words(*found, row.0, text)?;
+    texts.insert(Found::Message, format!("{message}\n{}", commit.labels().join(" ")));
+    for (found, text) in &texts {
+        words.add(*found, row.0, text);
     }
-    seen::enter(writer, &fresh.seen, row, parent)
+    seen::enter(writer, &fresh.seen, row, parent, words)
 }
 
 /// The params and metrics of a commit that are entered.

@@ -6,7 +6,7 @@ use std::io::Read;
 
 use super::super::describe::{architecture, describe_layout};
 use super::super::{Error, Repository};
-use crate::database::{Database, FileRecord, ModelRow, RowId, TensorRecord, Writer};
+use crate::database::{Database, FileRecord, ModelRow, RowId, TensorRecord, Words, Writer};
 use crate::object::{Commit, FileId, Manifest, RepoPath, Tree, TreeEntry};
 use crate::tensor::{LayoutError, detect};
 
@@ -243,13 +243,19 @@ fn parts(name: &str) -> String {
 }
 
 /// Enters what commit `id` brings, and that `parent` was the last to have what it takes away.
-pub(super) fn enter(writer: &Writer<'_>, seen: &Seen, id: RowId, parent: Option<RowId>) -> Result<(), Error> {
+pub(super) fn enter(
+    writer: &Writer<'_>,
+    seen: &Seen,
+    id: RowId,
+    parent: Option<RowId>,
+    words: &mut Words,
+) -> Result<(), Error> {
     for path in &seen.brought {
-        writer.see_path(path, id)?;
+        writer.see_path(path, id, words)?;
     }
     if let Some(parent) = parent {
         for path in &seen.taken {
-            writer.see_path(path, parent)?;
+            writer.see_path(path, parent, words)?;
         }
     }
     for model in &seen.models {
@@ -259,14 +265,14 @@ pub(super) fn enter(writer: &Writer<'_>, seen: &Seen, id: RowId, parent: Option<
         if !model.tensors.is_empty() && !writer.knows_tensor_set(&model.row.names)? {
             for name in &model.tensors {
                 let name: String = name.chars().take(MAX_WORDS).collect();
-                writer.see_tensor(&name, &model.row.names)?;
+                writer.see_tensor(&name, &model.row.names, words)?;
             }
         }
         let row = ModelRow {
             experiment: id,
             ..model.row.clone()
         };
-        writer.see_model(&row, &model.words)?;
+        writer.see_model(&row, &model.words, words)?;
     }
     Ok(())
 }
