@@ -1,9 +1,9 @@
 //! `fai cherry-pick`
 
 use anyhow::Result;
-use fai_core::repo::{MergeKind, MergeRequest};
+use fai_core::repo::MergeKind;
 
-use super::merge;
+use super::merge::Common;
 use crate::context::Context;
 
 /// Do again here what another commit changed
@@ -12,45 +12,12 @@ use crate::context::Context;
     after_help = "Examples:\n  fai cherry-pick experiment~2\n  fai cherry-pick --continue\n  fai cherry-pick --abort"
 )]
 pub struct Args {
-    /// The commit
-    #[arg(value_name = "REV", required_unless_present_any = ["go_on", "abort"])]
-    revision: Option<String>,
-    /// How tensors that both sides changed become one: ours, theirs, average, weighted=A,B, task-arithmetic[=SCALE], slerp, ties
-    #[arg(long, value_name = "HOW")]
-    tensors: Option<String>,
-    /// What the commit says
-    #[arg(short, long, value_name = "TEXT")]
-    message: Vec<String>,
-    /// Go on once everything is decided, or after the process was killed
-    #[arg(long = "continue", conflicts_with_all = ["revision", "abort"])]
-    go_on: bool,
-    /// Bring back what was there before
-    #[arg(long, conflicts_with = "revision")]
-    abort: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
 impl Args {
     pub fn run(self, context: &Context) -> Result<()> {
-        let repository = context.repository()?;
-        if self.abort {
-            return merge::abort(context, &repository);
-        }
-        if self.go_on {
-            return merge::go_on(context, &repository);
-        }
-        let name = self.revision.unwrap_or_default();
-        let request = MergeRequest {
-            kind: MergeKind::CherryPick,
-            other: repository.resolve(&name)?,
-            name,
-            message: (!self.message.is_empty()).then(|| self.message.join("\n\n")),
-            author: context.author(&repository, None)?,
-            time: context.now()?,
-            choice: self.tensors.as_deref().map(merge::choice).transpose()?,
-            no_ff: true,
-            ff_only: false,
-            unrelated: false,
-        };
-        merge::run(context, &repository, &request)
+        self.common.run(context, MergeKind::CherryPick, |request| request)
     }
 }

@@ -53,7 +53,7 @@ impl Args {
             let error = Error::Usage("the message is empty".into());
             return Err(Hinted::new(error, "say in a few words what changed and why").into());
         }
-        let keeps_author = self.amend && self.author.is_none();
+        let keeps_author = self.author.is_none() && (self.amend || repository.underway()?.is_some());
         let author = match keeps_author {
             true => None,
             false => Some(context.author(&repository, self.author.as_deref())?),

@@ -22,18 +22,11 @@ const LISTED: usize = 8;
     weighted=A,B, task-arithmetic[=SCALE], slerp or ties; they are computed in f32 and rounded once."
 )]
 pub struct Args {
-    /// What to merge: a branch, a tag, a commit
-    #[arg(value_name = "REV", required_unless_present_any = ["go_on", "abort"])]
-    revision: Option<String>,
-    /// How tensors that both sides changed become one
-    #[arg(long, value_name = "HOW", conflicts_with = "strategy")]
-    tensors: Option<String>,
+    #[command(flatten)]
+    common: Common,
     /// Which side counts wherever both changed the same: ours or theirs
-    #[arg(short = 'X', long, value_name = "SIDE")]
+    #[arg(short = 'X', long, value_name = "SIDE", conflicts_with = "tensors")]
     strategy: Option<String>,
-    /// What the commit says
-    #[arg(short, long, value_name = "TEXT")]
-    message: Vec<String>,
     /// Make a commit even where the branch could simply move forward
     #[arg(long, conflicts_with = "ff_only")]
     no_ff: bool,
@@ -43,6 +36,20 @@ pub struct Args {
     /// Merge even what has no common history
     #[arg(long)]
     allow_unrelated_histories: bool,
+}
+
+/// What `merge`, `cherry-pick` and `revert` are told alike.
+#[derive(Debug, clap::Args)]
+pub struct Common {
+    /// Which commit: a branch, a tag, an id
+    #[arg(value_name = "REV", required_unless_present_any = ["go_on", "abort"])]
+    revision: Option<String>,
+    /// How tensors that both sides changed become one: ours, theirs, average, weighted=A,B, task-arithmetic[=SCALE], slerp, ties
+    #[arg(long, value_name = "HOW")]
+    tensors: Option<String>,
+    /// What the commit says
+    #[arg(short, long, value_name = "TEXT")]
+    message: Vec<String>,
     /// Go on once everything is decided, or after the process was killed
     #[arg(long = "continue", conflicts_with_all = ["revision", "abort"])]
     go_on: bool,
@@ -53,6 +60,26 @@ pub struct Args {
 
 impl Args {
     pub fn run(self, context: &Context) -> Result<()> {
+        let side = self.strategy.as_deref().map(side).transpose()?;
+        let (no_ff, ff_only, unrelated) = (self.no_ff, self.ff_only, self.allow_unrelated_histories);
+        self.common.run(context, MergeKind::Merge, |request| MergeRequest {
+            choice: side.or(request.choice),
+            no_ff,
+            ff_only,
+            unrelated,
+            ..request
+        })
+    }
+}
+
+impl Common {
+    /// Goes on, ends, or begins with what `more` makes of the request.
+    pub(super) fn run(
+        self,
+        context: &Context,
+        kind: MergeKind,
+        more: impl FnOnce(MergeRequest) -> MergeRequest,
+    ) -> Result<()> {
         let repository = context.repository()?;
         if self.abort {
             return abort(context, &repository);
@@ -60,27 +87,31 @@ impl Args {
         if self.go_on {
             return go_on(context, &repository);
         }
-        let choice = match (&self.strategy, &self.tensors) {
-            (Some(side), _) if !matches!(side.as_str(), "ours" | "theirs") => {
-                return Err(Error::Usage(format!("{side:?} is no side: ours or theirs")).into());
-            }
-            (Some(text), _) | (None, Some(text)) => Some(choice(text)?),
-            (None, None) => None,
-        };
         let name = self.revision.unwrap_or_default();
-        let request = MergeRequest {
-            kind: MergeKind::Merge,
+        let request = more(MergeRequest {
+            kind,
             other: repository.resolve(&name)?,
             name,
             message: (!self.message.is_empty()).then(|| self.message.join("\n\n")),
             author: context.author(&repository, None)?,
             time: context.now()?,
-            choice,
-            no_ff: self.no_ff,
-            ff_only: self.ff_only,
-            unrelated: self.allow_unrelated_histories,
-        };
-        run(context, &repository, &request)
+            choice: self.tensors.as_deref().map(choice).transpose()?,
+            no_ff: false,
+            ff_only: false,
+            unrelated: false,
+        });
+        let bar = Bar::new(context.out, "Merging");
+        let report = repository.merge(&request, &bar)?;
+        bar.finish();
+        print(context, kind, &report)
+    }
+}
+
+fn side(text: &str) -> Result<Choice> {
+    match text {
+        "ours" => Ok(Choice::Ours),
+        "theirs" => Ok(Choice::Theirs),
+        _ => Err(Error::Usage(format!("{text:?} is no side: ours or theirs")).into()),
     }
 }
 
@@ -90,16 +121,8 @@ pub(super) fn choice(text: &str) -> Result<Choice> {
         .map_err(|error| Error::Usage(error.to_string()).into())
 }
 
-/// Merges, picks or reverts, and says what came of it.
-pub(super) fn run(context: &Context, repository: &Repository, request: &MergeRequest) -> Result<()> {
-    let bar = Bar::new(context.out, "Merging");
-    let report = repository.merge(request, &bar)?;
-    bar.finish();
-    print(context, request.kind, &report)
-}
-
 /// Goes on with what is under way.
-pub(super) fn go_on(context: &Context, repository: &Repository) -> Result<()> {
+fn go_on(context: &Context, repository: &Repository) -> Result<()> {
     let kind = kind(repository)?;
     let time = context.now()?;
     let bar = Bar::new(context.out, "Merging");
@@ -108,9 +131,7 @@ pub(super) fn go_on(context: &Context, repository: &Repository) -> Result<()> {
     match report {
         Some(report) => print(context, kind, &report),
         None => {
-            let author = context.author(repository, None)?;
             let request = fai_core::repo::CommitRequest {
-                author: Some(author),
                 time,
                 ..Default::default()
             };
@@ -126,7 +147,7 @@ pub(super) fn go_on(context: &Context, repository: &Repository) -> Result<()> {
 }
 
 /// Ends what is under way.
-pub(super) fn abort(context: &Context, repository: &Repository) -> Result<()> {
+fn abort(context: &Context, repository: &Repository) -> Result<()> {
     let kind = kind(repository)?;
     let bar = Bar::new(context.out, "Restoring");
     let paths = repository.merge_abort(&bar)?;

@@ -81,6 +81,9 @@ fn print(context: &Context, report: &RepackReport, dry_run: bool) -> Result<()> 
         return Ok(());
     }
     let (removed, written) = (report.packs_removed, report.packs_written);
+    if (removed, written) == (0, 0) {
+        return out.say(Symbol::Done, "Nothing became smaller: all packs stay as they are");
+    }
     out.say(Symbol::Done, format!("{removed} packs became {written}"))?;
     if report.shortened > 0 {
         out.say(

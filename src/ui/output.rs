@@ -65,7 +65,6 @@ pub struct Output {
     symbols: bool,
     utf8: bool,
     color: bool,
-    width: usize,
 }
 
 /// How wide lines are where no terminal says it.
@@ -87,7 +86,6 @@ impl Output {
             symbols: terminal && utf8 && !dumb,
             utf8,
             color: terminal && !dumb && !plain,
-            width: columns().filter(|_| terminal).unwrap_or(WIDTH),
         }
     }
 
@@ -183,14 +181,14 @@ impl Output {
         }
     }
 
-    /// True where more than ASCII is shown.
-    pub fn unicode(&self) -> bool {
+    /// True where signs beyond ASCII are shown: on terminals only, as what is piped is read by programs, too.
+    pub fn shows_signs(&self) -> bool {
         self.symbols
     }
 
-    /// Columns of the terminal, or as many as lines should be wide.
+    /// How wide lines should be: [`Output::columns`], or a usual width.
     pub fn width(&self) -> usize {
-        self.width
+        self.columns().unwrap_or(WIDTH)
     }
 
     /// `text` in at most `width` characters, with its middle left out.
@@ -212,7 +210,7 @@ impl Output {
         told.filter(|columns| *columns > 0).or_else(columns)
     }
 
-    /// True when whoever reads this shows more than ASCII.
+    /// True when drawings, which no program reads, may use more than ASCII.
     pub fn shows_utf8(&self) -> bool {
         self.utf8
     }

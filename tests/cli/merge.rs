@@ -483,3 +483,37 @@ fn a_collection_spares_what_is_under_way() {
     assert!(sandbox.read("m.safetensors") == model([1, 22, 3, 40]));
     sandbox.assert_sound();
 }
+
+#[test]
+fn a_picked_commit_keeps_its_author_and_metrics_also_after_a_conflict() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a", "1\n");
+    let first = sandbox.commit("base");
+    sandbox.ok(&["switch", "-c", "run"]);
+    sandbox.write("a", "2\n");
+    sandbox.ok(&["add", "a"]);
+    let other = ["--author", "Bea <bea@example.org>", "--metric", "accuracy=0.5"];
+    sandbox.ok(&[&["commit", "-m", "a run"], &other[..]].concat());
+    sandbox.ok(&["switch", "main"]);
+    sandbox.write("a", "3\n");
+    sandbox.commit("ours");
+    conflicting(&sandbox, &["cherry-pick", "run"]);
+    sandbox.ok(&["resolve", "a", "--theirs"]);
+    sandbox.ok(&["cherry-pick", "--continue"]);
+    let picked = sandbox.json(&["log", "-n", "1"])["commits"][0].clone();
+    assert_eq!(picked["message"], "a run");
+    assert_eq!(picked["author"]["name"], "Bea");
+    assert_eq!(picked["metrics"]["accuracy"], 0.5);
+    // By `commit`, too, unless another one is named.
+    sandbox.ok(&["reset", "--hard", &first]);
+    sandbox.write("a", "4\n");
+    sandbox.commit("ours again");
+    conflicting(&sandbox, &["cherry-pick", "run"]);
+    sandbox.ok(&["resolve", "a", "--theirs"]);
+    sandbox.ok(&["commit", "-m", "said anew"]);
+    let picked = sandbox.json(&["log", "-n", "1"])["commits"][0].clone();
+    assert_eq!(
+        (text(&picked["message"]), text(&picked["author"]["name"])),
+        ("said anew".to_owned(), "Bea".to_owned())
+    );
+}

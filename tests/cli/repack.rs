@@ -65,6 +65,13 @@ fn text_is_compressed_harder_when_asked() {
     );
     assert!(sandbox.bytes(&["cat", "log.txt"]) == log.as_bytes());
     sandbox.assert_sound();
+    let said = sandbox.ok(&["repack", "--max"]);
+    assert!(said.ends_with("all packs stay as they are\n"), "{said}");
+    let again = sandbox.json(&["repack", "--max"]);
+    assert_eq!(
+        (&again["packs_removed"], &again["packs_written"]),
+        (&0.into(), &0.into())
+    );
 }
 
 #[test]

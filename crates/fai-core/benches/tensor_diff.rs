@@ -102,11 +102,6 @@ fn models() -> &'static Models {
                     seconds: 1_700_000_000,
                     offset_minutes: 0,
                 },
-                amend: false,
-                params: Default::default(),
-                metrics: Default::default(),
-                labels: Vec::new(),
-                base_model: None,
                 ..Default::default()
             };
             Version::Commit(repository.commit(&request).unwrap().id)

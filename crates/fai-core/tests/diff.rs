@@ -64,11 +64,6 @@ impl Fixture {
                 seconds: 1_700_000_000,
                 offset_minutes: 0,
             },
-            amend: false,
-            params: Default::default(),
-            metrics: Default::default(),
-            labels: Vec::new(),
-            base_model: None,
             ..CommitRequest::default()
         };
         Version::Commit(self.repository.commit(&request).unwrap().id)

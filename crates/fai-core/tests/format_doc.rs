@@ -196,11 +196,7 @@ fn a_repository_gives_the_documented_ids() {
         message: Some("First model".into()),
         author: Some(author()),
         time: TIME,
-        amend: false,
-        params: BTreeMap::new(),
         metrics: metrics(),
-        labels: Vec::new(),
-        base_model: None,
         ..CommitRequest::default()
     };
     let committed = repository.commit(&request).unwrap();

@@ -44,11 +44,6 @@ impl Fixture {
                 seconds: 1_700_000_000,
                 offset_minutes: 0,
             },
-            amend: false,
-            params: Default::default(),
-            metrics: Default::default(),
-            labels: Vec::new(),
-            base_model: None,
             ..Default::default()
         };
         Version::Commit(self.repository.commit(&request).unwrap().id)

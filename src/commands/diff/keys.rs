@@ -51,7 +51,7 @@ pub fn changes(path: &str, old: &str, new: &str) -> Option<Vec<KeyChange>> {
 pub fn print(out: &Output, path: &str, changes: &[KeyChange]) -> Result<()> {
     out.line(out.paint("1", &format!("--- {}", safe(path))))?;
     out.line(out.paint("1", &format!("+++ {}", safe(path))))?;
-    let arrow = if out.unicode() { "→" } else { "->" };
+    let arrow = if out.shows_signs() { "→" } else { "->" };
     for change in changes {
         let key = safe(&change.key);
         let line = match (&change.old, &change.new) {

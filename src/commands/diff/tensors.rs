@@ -229,7 +229,7 @@ fn print_rows(context: &Context, rows: &[Row], most: usize, hint: &str) -> Resul
         let share = row
             .relative
             .map_or(0.0, |value| if largest > 0.0 { value / largest } else { 0.0 });
-        let bar = bar::bar(share, BAR, out.unicode());
+        let bar = bar::bar(share, BAR, out.shows_signs());
         let note_room = out.width().saturating_sub(INDENT + width + BAR + 2 + 9 + 2).max(16);
         // Who asks for every row wants to read all of it.
         let note = match most == usize::MAX {

@@ -1,8 +1,11 @@
 //! The graph of commits as far as it was walked.
 
-use rusqlite::params;
+use std::ops::Range;
+use std::sync::Arc;
 
-use super::{Database, DatabaseError, Writer, from_sql, to_sql};
+use rusqlite::{Row, params};
+
+use super::{Database, DatabaseError, Writer, from_sql, hash_column, to_sql};
 use crate::object::{CommitId, Hash, Id};
 
 /// What is known about a commit without reading it.
@@ -11,7 +14,7 @@ pub struct GraphRow {
     /// One more than the highest of its parents' generations; 1 without parents.
     pub generation: u64,
     /// Its parents, in their order.
-    pub parents: Vec<CommitId>,
+    pub parents: Arc<[CommitId]>,
 }
 
 impl Database {
@@ -21,16 +24,23 @@ impl Database {
     /// When SQLite fails, or the row is damaged.
     pub fn graph_row(&self, commit: CommitId) -> Result<Option<GraphRow>, DatabaseError> {
         let sql = "SELECT generation, parents FROM commit_graph WHERE \"commit\" = ?1";
-        let found = self.row(sql, [commit.as_bytes()], |row| {
-            let parents = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-            Ok((row.get::<_, i64>(0)?, hashes(parents)))
-        })?;
-        let Some((generation, parents)) = found else {
-            return Ok(None);
-        };
-        let parents = parents.ok_or_else(|| self.damaged("commit_graph"))?;
-        let generation = from_sql(generation);
-        Ok(Some(GraphRow { generation, parents }))
+        let found = self.row(sql, [commit.as_bytes()], graph_row)?;
+        found
+            .map(|row| row.ok_or_else(|| self.damaged("commit_graph")))
+            .transpose()
+    }
+
+    /// What is known about the commits of some generations.
+    ///
+    /// # Errors
+    /// When SQLite fails, or a row is damaged.
+    pub fn graph_rows(&self, generations: Range<u64>) -> Result<Vec<(CommitId, GraphRow)>, DatabaseError> {
+        let sql = "SELECT generation, parents, \"commit\" FROM commit_graph WHERE generation >= ?1 AND generation < ?2";
+        let bounds = [to_sql(generations.start), to_sql(generations.end)];
+        let read = |row: &Row<'_>| Ok(hash_column(row, 2)?.map(CommitId::from_hash).zip(graph_row(row)?));
+        let rows = self.rows(sql, bounds, read)?;
+        let all: Option<Vec<_>> = rows.into_iter().collect();
+        all.ok_or_else(|| self.damaged("commit_graph"))
     }
 }
 
@@ -40,7 +50,7 @@ impl Writer<'_> {
     /// # Errors
     /// When SQLite fails.
     pub fn remember_in_graph(&self, commit: CommitId, row: &GraphRow) -> Result<(), DatabaseError> {
-        let sql = "INSERT OR REPLACE INTO commit_graph VALUES (?1, ?2, ?3)";
+        let sql = "INSERT OR REPLACE INTO commit_graph (\"commit\", generation, parents) VALUES (?1, ?2, ?3)";
         let parents: Vec<u8> = row.parents.iter().flat_map(|parent| *parent.as_bytes()).collect();
         self.execute(sql, params![commit.as_bytes(), to_sql(row.generation), parents])
             .map(drop)
@@ -55,7 +65,11 @@ impl Writer<'_> {
     }
 }
 
-fn hashes(bytes: &[u8]) -> Option<Vec<CommitId>> {
-    let parts = bytes.chunks(32).map(Hash::from_slice);
-    parts.map(|hash| hash.map(CommitId::from_hash)).collect()
+/// Reads a generation and parents, in this order. `None` when they are damaged.
+fn graph_row(row: &Row<'_>) -> rusqlite::Result<Option<GraphRow>> {
+    let parents = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+    let parents = parents.chunks(32).map(Hash::from_slice);
+    let parents: Option<Arc<[CommitId]>> = parents.map(|hash| hash.map(CommitId::from_hash)).collect();
+    let generation = from_sql(row.get(0)?);
+    Ok(parents.map(|parents| GraphRow { generation, parents }))
 }

@@ -18,8 +18,6 @@ pub struct Pending {
     pub head: CommitId,
     /// The commit that is merged, picked or reverted.
     pub other: CommitId,
-    /// What the commit will say.
-    pub message: String,
     /// True once the worktree holds the draft.
     pub placed: bool,
 }
@@ -41,17 +39,12 @@ impl Database {
     /// # Errors
     /// When SQLite fails or the row is damaged.
     pub fn pending(&self) -> Result<Option<Pending>, DatabaseError> {
-        let sql = "SELECT kind, draft, head, other, message, placed FROM pending";
+        let sql = "SELECT kind, draft, head, other, placed FROM pending";
         let found = self.row(sql, [], |row| {
             let commits = [1, 2, 3].map(|index| hash_column(row, index));
-            Ok((
-                row.get::<_, String>(0)?,
-                commits,
-                row.get::<_, String>(4)?,
-                row.get::<_, bool>(5)?,
-            ))
+            Ok((row.get::<_, String>(0)?, commits, row.get::<_, bool>(4)?))
         })?;
-        let Some((kind, commits, message, placed)) = found else {
+        let Some((kind, commits, placed)) = found else {
             return Ok(None);
         };
         let [draft, head, other] = commits.map(|commit| commit.ok().flatten().map(CommitId::from_hash));
@@ -61,7 +54,6 @@ impl Database {
                 draft,
                 head,
                 other,
-                message,
                 placed,
             })),
             _ => Err(self.damaged("pending")),
@@ -113,18 +105,16 @@ impl Writer<'_> {
     /// # Errors
     /// When SQLite fails.
     pub fn set_pending(&self, pending: &Pending) -> Result<(), DatabaseError> {
-        let sql = "INSERT OR REPLACE INTO pending VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)";
+        let sql = "INSERT OR REPLACE INTO pending VALUES (1, ?1, ?2, ?3, ?4, ?5)";
         let Pending {
             kind,
             draft,
             head,
             other,
-            message,
             placed,
         } = pending;
         let [draft, head, other] = [draft, head, other].map(|commit| Hash::as_bytes(commit.hash()).to_vec());
-        self.execute(sql, params![kind, draft, head, other, message, placed])
-            .map(drop)
+        self.execute(sql, params![kind, draft, head, other, placed]).map(drop)
     }
 
     /// Ends what is under way, with all its conflicts.

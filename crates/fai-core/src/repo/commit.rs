@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use super::expected::{Changes, Expected};
 use super::snapshot::write_tree;
-use super::{CodeRevision, Error, Head, MergeKind, Origin, Repository};
-use crate::database::{Operation, Pending, Staged};
+use super::{CodeRevision, Error, Head, Origin, Repository};
+use crate::database::{Operation, Staged};
 use crate::object::{Author, Commit, CommitId, Id, Kind, Object, RepoPath, Time, TreeId, Value};
 
 /// What to commit, by whom and when.
 #[derive(Debug, Clone, Default)]
 pub struct CommitRequest {
-    /// Why. With `amend`, `None` keeps the message.
+    /// Why. `None` keeps the message of the commit that is amended, or that a merge under way would make.
     pub message: Option<String>,
-    /// Who. With `amend`, `None` keeps the author.
+    /// Who. `None` keeps the author of that commit.
     pub author: Option<Author>,
     /// When.
     pub time: Time,
@@ -54,44 +54,30 @@ impl Repository {
         let _pin = self.pin()?;
         let _lock = super::durable::lock(&self.directory.join("commit.lock"), false)?;
         let (head, parent) = (self.head()?, self.head_commit()?);
-        let amended = match (request.amend, parent) {
-            (false, _) => None,
-            (true, Some(id)) => Some(self.store.get::<Commit>(id)?),
-            (true, None) => return Err(Error::NoCommits(branch_name(&head))),
-        };
-        let pending = self.pending_for_commit(request, parent)?;
+        let earlier = self.earlier(request, &head, parent)?;
         let staging = self.database().staging()?;
         let base = self.tree_of(parent)?;
         let changes = self.staged_changes(Expected {
             tree: self.tree_id_of(parent)?,
             changes: Some(&Changes::of(&staging)),
         })?;
-        let joins = pending
-            .as_ref()
-            .is_some_and(|pending| pending.kind == MergeKind::Merge.name());
-        if changes.is_empty() && amended.is_none() && !joins {
+        let joins = earlier.as_ref().is_some_and(|earlier| earlier.parents.len() > 1);
+        if changes.is_empty() && !request.amend && !joins {
             return Err(Error::NothingToCommit);
         }
-        let (metadata, warnings) = self.metadata(request, amended.as_ref(), &changes)?;
-        let parents = match &amended {
-            Some(commit) => commit.parents.clone(),
-            None => parent.into_iter().collect(),
+        let (metadata, warnings) = self.metadata(request, earlier.as_ref(), &changes)?;
+        let (parents, author, message) = match earlier {
+            Some(earlier) => (earlier.parents, Some(earlier.author), earlier.message),
+            None => (parent.into_iter().collect(), None, String::new()),
         };
-        let also = pending.as_ref().filter(|_| joins).map(|pending| pending.other);
-        let parents: Vec<CommitId> = parents.into_iter().chain(also).collect();
-        let kept = |value: &Option<Author>| value.clone().or_else(|| amended.as_ref().map(|old| old.author.clone()));
-        let message = request
-            .message
-            .clone()
-            .or_else(|| amended.as_ref().map(|old| old.message.clone()))
-            .or_else(|| pending.as_ref().map(|pending| pending.message.clone()));
+        let author = request.author.clone().or(author);
         let commit = Commit {
             // Known only once the trees are written; everything else can be checked before.
             tree: TreeId::of(&[]),
             parents,
-            author: kept(&request.author).ok_or_else(|| Error::Usage("a commit needs an author".into()))?,
+            author: author.ok_or_else(|| Error::Usage("a commit needs an author".into()))?,
             time: request.time,
-            message: message.unwrap_or_default(),
+            message: request.message.clone().unwrap_or(message),
             metadata,
             signature: None,
         };
@@ -126,19 +112,23 @@ impl Repository {
         Ok(CommitReport { id, commit, warnings })
     }
 
-    /// What is under way, if this commit ends it.
-    fn pending_for_commit(&self, request: &CommitRequest, head: Option<CommitId>) -> Result<Option<Pending>, Error> {
-        let Some(pending) = self.database().pending()? else {
-            return Ok(None);
+    /// The commit that this one takes the place of: the amended one, or the draft of what is under way.
+    fn earlier(&self, request: &CommitRequest, head: &Head, parent: Option<CommitId>) -> Result<Option<Commit>, Error> {
+        let replaced = match (self.database().pending()?, parent) {
+            (Some(pending), _) => {
+                let conflicts: Vec<RepoPath> = self.database().conflicts()?.into_keys().collect();
+                if !conflicts.is_empty() {
+                    return Err(Error::Undecided(conflicts));
+                }
+                if request.amend || !pending.placed || parent != Some(pending.head) {
+                    return Err(Error::Underway { kind: pending.kind });
+                }
+                Some(pending.draft)
+            }
+            (None, None) if request.amend => return Err(Error::NoCommits(branch_name(head))),
+            (None, parent) => parent.filter(|_| request.amend),
         };
-        let conflicts: Vec<RepoPath> = self.database().conflicts()?.into_keys().collect();
-        if !conflicts.is_empty() {
-            return Err(Error::Undecided(conflicts));
-        }
-        if request.amend || !pending.placed || head != Some(pending.head) {
-            return Err(Error::Underway { kind: pending.kind });
-        }
-        Ok(Some(pending))
+        replaced.map(|id| self.store.get::<Commit>(id)).transpose()
     }
 
     /// Moves the branch, or a detached `HEAD`, and unstages what was committed.
@@ -172,14 +162,14 @@ impl Repository {
         Ok(self.database().finish_command()?)
     }
 
-    /// Parameters, metrics and labels: those of the amended commit, then harvested ones, then typed ones.
+    /// Parameters, metrics and labels: those of the commit that is replaced, then harvested ones, then typed ones.
     fn metadata(
         &self,
         request: &CommitRequest,
-        amended: Option<&Commit>,
+        earlier: Option<&Commit>,
         changes: &[super::StatusEntry],
     ) -> Result<(BTreeMap<String, Value>, Vec<String>), Error> {
-        let mut metadata = amended.map(|commit| commit.metadata.clone()).unwrap_or_default();
+        let mut metadata = earlier.map(|commit| commit.metadata.clone()).unwrap_or_default();
         let harvest = self.harvest(changes)?;
         for (name, harvested, typed) in [
             ("params", harvest.params, &request.params),

@@ -4,6 +4,7 @@
 //! So no commit is met before all that lead to it, and a walk ends when nothing of interest can come any more: the idea is that
 //! of Git's commit-graph. Numbers are kept in the database and learnt when they are first needed.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
 use super::shallow::Cuts;
@@ -13,6 +14,11 @@ use crate::object::{Commit, CommitId};
 
 /// Commits that are written down in one transaction.
 const BATCH: usize = 10_000;
+
+/// Commits that are looked up one by one: walks are mostly short. Then they are read by generations, twice as many every time, at
+/// the most so many.
+const SINGLE: usize = 32;
+const AHEAD: u64 = 1 << 14;
 
 const LEFT: u8 = 1;
 const RIGHT: u8 = 2;
@@ -86,6 +92,7 @@ impl Repository {
             }
             let row = graph.row(id)?;
             if row.generation > lowest && seen.insert(id) {
+                graph.read_ahead(row.generation)?;
                 waiting.extend(row.parents.iter().copied());
             }
         }
@@ -99,6 +106,11 @@ struct Graph<'a> {
     cuts: Cuts,
     known: HashMap<CommitId, GraphRow>,
     fresh: Vec<CommitId>,
+    /// Commits that were looked up one by one.
+    looked_up: usize,
+    /// How many generations are read at once next, and the lowest one that was.
+    ahead: u64,
+    read_down_to: u64,
 }
 
 impl<'a> Graph<'a> {
@@ -108,6 +120,9 @@ impl<'a> Graph<'a> {
             cuts: repository.store.cuts()?,
             known: HashMap::new(),
             fresh: Vec::new(),
+            looked_up: 0,
+            ahead: SINGLE as u64,
+            read_down_to: u64::MAX,
         })
     }
 
@@ -127,7 +142,7 @@ impl<'a> Graph<'a> {
             *known |= flag;
         }
         while fresh > 0 {
-            let Some((_, id)) = queue.pop() else { break };
+            let Some((generation, id)) = queue.pop() else { break };
             let mine = flags.get(&id).copied().unwrap_or_default();
             let said = match mine & STALE {
                 0 => {
@@ -136,17 +151,19 @@ impl<'a> Graph<'a> {
                 }
                 _ => mine,
             };
-            for parent in self.row(id)?.parents.clone() {
-                let generation = self.row(parent)?.generation;
-                let before = flags.get(&parent).copied();
-                let after = before.unwrap_or_default() | said;
-                flags.insert(parent, after);
-                match before {
-                    None => {
-                        queue.push((generation, parent));
-                        fresh += usize::from(after & STALE == 0);
+            self.read_ahead(generation)?;
+            for parent in self.row(id)?.parents.iter() {
+                match flags.entry(*parent) {
+                    Entry::Vacant(place) => {
+                        place.insert(said);
+                        queue.push((self.row(*parent)?.generation, *parent));
+                        fresh += usize::from(said & STALE == 0);
                     }
-                    Some(before) => fresh -= usize::from(before & STALE == 0 && after & STALE != 0),
+                    Entry::Occupied(mut place) => {
+                        let before = *place.get();
+                        *place.get_mut() |= said;
+                        fresh -= usize::from(before & STALE == 0 && said & STALE != 0);
+                    }
                 }
             }
         }
@@ -154,13 +171,17 @@ impl<'a> Graph<'a> {
     }
 
     /// What is known about a commit, learnt if need be. Without recursion: histories are long.
-    fn row(&mut self, id: CommitId) -> Result<&GraphRow, Error> {
+    fn row(&mut self, id: CommitId) -> Result<GraphRow, Error> {
+        if let Some(row) = self.known.get(&id) {
+            return Ok(row.clone());
+        }
         let mut waiting = vec![id];
         while let Some(next) = waiting.last().copied() {
             if self.known.contains_key(&next) {
                 waiting.pop();
                 continue;
             }
+            self.looked_up += 1;
             if let Some(row) = self.repository.database().graph_row(next)? {
                 self.known.insert(next, row);
                 waiting.pop();
@@ -173,6 +194,7 @@ impl<'a> Graph<'a> {
                 missing if missing.is_empty() => {
                     let generations = parents.iter().filter_map(|parent| self.known.get(parent));
                     let generation = 1 + generations.map(|row| row.generation).max().unwrap_or(0);
+                    let parents = parents.into();
                     self.known.insert(next, GraphRow { generation, parents });
                     self.fresh.push(next);
                     waiting.pop();
@@ -182,7 +204,20 @@ impl<'a> Graph<'a> {
         }
         self.known
             .get(&id)
+            .cloned()
             .ok_or_else(|| Error::UnknownRevision(id.to_string()))
+    }
+
+    /// Reads what comes below a generation, when a walk is long enough.
+    fn read_ahead(&mut self, generation: u64) -> Result<(), Error> {
+        if self.looked_up < SINGLE || generation > self.read_down_to || generation <= 1 {
+            return Ok(());
+        }
+        let from = generation.saturating_sub(self.ahead);
+        let rows = self.repository.database().graph_rows(from..generation)?;
+        self.known.extend(rows);
+        (self.read_down_to, self.ahead) = (from, (2 * self.ahead).min(AHEAD));
+        Ok(())
     }
 
     /// Writes down what was learnt. Where that is impossible, on a full disk, it is learnt again. Where history is cut nothing

@@ -28,10 +28,10 @@ pub struct LoggedCommit {
 
 /// Short names of the refs that stand on a commit.
 #[derive(Default)]
-struct Names {
-    branches: Vec<String>,
-    tags: Vec<String>,
-    remotes: Vec<String>,
+pub(super) struct Names {
+    pub branches: Vec<String>,
+    pub tags: Vec<String>,
+    pub remotes: Vec<String>,
 }
 
 /// Walks the ancestors of commits, newest first. A commit never comes before its descendants as long as clocks
@@ -71,23 +71,12 @@ impl Repository {
     }
 
     fn history_of(&self, starts: &[CommitId], path: Option<RepoPath>) -> Result<History<'_>, Error> {
-        let mut names: BTreeMap<CommitId, Names> = BTreeMap::new();
-        for (name, commit) in self.database().refs()? {
-            let names = names.entry(commit).or_default();
-            if let Some(branch) = name.strip_prefix("refs/heads/") {
-                names.branches.push(branch.to_owned());
-            } else if let Some(tag) = name.strip_prefix("refs/tags/") {
-                names.tags.push(tag.to_owned());
-            } else if let Some(branch) = name.strip_prefix("refs/remotes/") {
-                names.remotes.push(branch.to_owned());
-            }
-        }
         let mut history = History {
             repository: self,
             path,
             cuts: self.store.cuts()?,
             is_cut: false,
-            names,
+            names: self.names_of_commits()?,
             // A damaged HEAD is no reason to show nothing.
             head: self.head_commit().ok().flatten(),
             seen: HashSet::new(),
@@ -97,6 +86,22 @@ impl Repository {
         };
         starts.iter().try_for_each(|start| history.enqueue(*start))?;
         Ok(history)
+    }
+
+    /// Short names of what stands on commits.
+    pub(super) fn names_of_commits(&self) -> Result<BTreeMap<CommitId, Names>, Error> {
+        let mut all: BTreeMap<CommitId, Names> = BTreeMap::new();
+        for (name, commit) in self.database().refs()? {
+            let names = all.entry(commit).or_default();
+            if let Some(branch) = name.strip_prefix("refs/heads/") {
+                names.branches.push(branch.to_owned());
+            } else if let Some(tag) = name.strip_prefix("refs/tags/") {
+                names.tags.push(tag.to_owned());
+            } else if let Some(branch) = name.strip_prefix("refs/remotes/") {
+                names.remotes.push(branch.to_owned());
+            }
+        }
+        Ok(all)
     }
 }
 

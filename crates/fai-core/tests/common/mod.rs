@@ -110,11 +110,6 @@ impl Fixture {
                 seconds: self.clock,
                 offset_minutes: 0,
             },
-            amend: false,
-            params: Default::default(),
-            metrics: Default::default(),
-            labels: Vec::new(),
-            base_model: None,
             ..CommitRequest::default()
         };
         self.open().commit(&request).unwrap().id.short()

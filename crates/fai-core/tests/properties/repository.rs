@@ -107,11 +107,6 @@ fn commit(root: &Path, paths: &[String], threads: usize, at_once: bool) -> (Repo
             seconds: 1_705_329_022,
             offset_minutes: 60,
         },
-        amend: false,
-        params: BTreeMap::new(),
-        metrics: BTreeMap::new(),
-        labels: Vec::new(),
-        base_model: None,
         ..CommitRequest::default()
     };
     let report = repository.commit(&request).unwrap();

@@ -241,18 +241,16 @@ impl Repository {
         })?;
         recode.moved();
         moving.step("the index finds the records in them");
-        moved.written += sealed.len() as u64;
-        moved.written_bytes += sealed.iter().map(|(pack, _)| pack.len).sum::<u64>();
-        moved.rewritten += sources.len() as u64;
+        // A pack that came out as it was is neither fresh nor old.
+        let old: HashSet<Hash> = sources.iter().map(|usage| usage.name).collect();
         let fresh: HashSet<Hash> = sealed.iter().map(|(pack, _)| pack.name).collect();
+        let written = sealed.iter().filter(|(pack, _)| !old.contains(&pack.name));
+        moved.written += written.clone().count() as u64;
+        moved.written_bytes += written.map(|(pack, _)| pack.len).sum::<u64>();
+        moved.rewritten += old.difference(&fresh).count() as u64;
         if count == sources.iter().map(|usage| usage.records).sum::<u64>() {
-            // A pack that came out as it was is not old.
-            let old = sources.iter().map(|usage| usage.name);
-            self.remove_files(
-                &old.filter(|name| !fresh.contains(name)).collect::<Vec<_>>(),
-                moving,
-                moved,
-            )
+            let gone: Vec<Hash> = old.difference(&fresh).copied().collect();
+            self.remove_files(&gone, moving, moved)
         } else {
             self.remove_empty_packs(moving, moved)
         }

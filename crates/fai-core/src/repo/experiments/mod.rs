@@ -12,6 +12,7 @@ pub use filter::{Condition, Filter, Operator};
 pub use preference::Preference;
 pub(super) use seen::forget;
 
+use super::history::Names;
 use super::{Error, Repository};
 use crate::database::{ExperimentNode, RowId, ValueKind};
 use crate::object::{CommitId, Time, Value};
@@ -65,9 +66,6 @@ pub struct ExperimentQuery {
     /// How many at the most.
     pub limit: usize,
 }
-
-/// Branches and tags that stand on each commit.
-pub(super) type NamesOfCommits = BTreeMap<CommitId, (Vec<String>, Vec<String>)>;
 
 impl Repository {
     /// The experiments that fulfil a query.
@@ -239,25 +237,7 @@ impl Repository {
         }
     }
 
-    /// Names of branches and tags by the commits on which they stand.
-    pub(super) fn names_of_commits(&self) -> Result<NamesOfCommits, Error> {
-        let mut names: BTreeMap<CommitId, (Vec<String>, Vec<String>)> = BTreeMap::new();
-        for (name, commit) in self.database().refs()? {
-            let (branches, tags) = names.entry(commit).or_default();
-            if let Some(branch) = name.strip_prefix("refs/heads/") {
-                branches.push(branch.to_owned());
-            } else if let Some(tag) = name.strip_prefix("refs/tags/") {
-                tags.push(tag.to_owned());
-            }
-        }
-        Ok(names)
-    }
-
-    fn experiment_at(
-        &self,
-        id: RowId,
-        names: &mut BTreeMap<CommitId, (Vec<String>, Vec<String>)>,
-    ) -> Result<Option<Experiment>, Error> {
+    fn experiment_at(&self, id: RowId, names: &mut BTreeMap<CommitId, Names>) -> Result<Option<Experiment>, Error> {
         let Some(row) = self.database().experiment(id)? else {
             return Ok(None);
         };
@@ -268,7 +248,7 @@ impl Repository {
                 ValueKind::Metric => metrics.insert(name, value),
             };
         }
-        let (branches, tags) = names.remove(&row.commit).unwrap_or_default();
+        let Names { branches, tags, .. } = names.remove(&row.commit).unwrap_or_default();
         Ok(Some(Experiment {
             id: row.commit,
             time: row.time,

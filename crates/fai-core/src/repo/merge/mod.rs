@@ -148,10 +148,9 @@ impl Repository {
         }
         let pending = Pending {
             kind: request.kind.name().to_owned(),
-            draft: draft.0,
+            draft,
             head: ours,
             other: request.other,
-            message: draft.1.message.clone(),
             placed: false,
         };
         // Whatever the worktree holds that would be lost is found before anything is written down.
@@ -245,7 +244,7 @@ impl Repository {
         ours: CommitId,
         before: &Snapshot,
         files: &Snapshot,
-    ) -> Result<(CommitId, Commit), Error> {
+    ) -> Result<CommitId, Error> {
         let other = self.store.get::<Commit>(request.other)?;
         let (parents, message, metadata) = match request.kind {
             MergeKind::Merge => (
@@ -275,13 +274,13 @@ impl Repository {
         commit.validate().map_err(Error::BadCommit)?;
         let base = self.tree_of(Some(ours))?;
         let staging = changes(before, files).into_iter().collect();
-        let (commit, _) = self.store.write(1, &|_| (), |feeder| {
+        let (id, _) = self.store.write(1, &|_| (), |feeder| {
             let tree = write_tree(&self.store, feeder, &base, &staging)?;
             let commit = Commit { tree, ..commit };
             feeder.object(Kind::Commit, commit.encode())?;
-            Ok(commit)
+            Ok(commit.id())
         })?;
-        Ok((commit.id(), commit))
+        Ok(id)
     }
 }
 

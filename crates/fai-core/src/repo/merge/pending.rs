@@ -22,8 +22,6 @@ pub struct Underway {
     pub kind: String,
     /// The commit that is merged, picked or reverted.
     pub other: CommitId,
-    /// What the commit will say.
-    pub message: String,
     /// False when the process was killed before the worktree held the result.
     pub placed: bool,
     /// What waits for decisions, by path.
@@ -43,7 +41,6 @@ impl Repository {
         Ok(Some(Underway {
             kind: pending.kind,
             other: pending.other,
-            message: pending.message,
             placed: pending.placed,
             conflicts,
         }))
