@@ -18,7 +18,7 @@ use crate::chunking::plan;
 use crate::database::{CachedStat, FileRecord, Staged, TensorRecord};
 use crate::object::{ContentHash, FileId, Id, RepoPath};
 use crate::storage::{Feeder, FileSummary, IngestError};
-use crate::tensor::{FileSource, Layout, ReadAt, detect};
+use crate::tensor::{FileSource, Layout, ReadAt, examine};
 
 /// How often a file that changes while it is read is tried again.
 const ATTEMPTS: usize = 3;
@@ -296,7 +296,7 @@ impl Repository {
                 break;
             };
             let source = FileSource::new(file).map_err(Error::io("read", &path))?;
-            let detected = detect(&source);
+            let detected = examine(&source).map_err(Error::io("read", &path))?;
             let layout = detected.as_ref().ok().and_then(Option::as_ref);
             let regions = layout.map(Layout::regions).unwrap_or_default();
             let known = describe_layout(detected);

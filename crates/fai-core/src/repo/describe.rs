@@ -11,7 +11,7 @@ use super::worktree::open_regular;
 use super::{Error, Repository};
 use crate::database::TensorRecord;
 use crate::object::{ContentHash, FileId, Manifest, RepoPath};
-use crate::tensor::{FileSource, Layout, LayoutError, detect, element_count};
+use crate::tensor::{FileSource, Layout, LayoutError, element_count, examine};
 
 /// The longest `config.json` that is read.
 const MAX_CONFIG: u64 = 1 << 20;
@@ -81,7 +81,7 @@ impl Repository {
     /// The tensors of a stored file, as they were noted when it was added, or else as it says itself.
     pub(super) fn tensors_of(&self, reader: &FileReader<'_>) -> Result<Vec<TensorRecord>, Error> {
         match self.database().tensors(reader.id())? {
-            unknown if unknown.is_empty() => Ok(describe_layout(detect(reader)).tensors),
+            unknown if unknown.is_empty() => Ok(describe_layout(examined(reader)?).tensors),
             known => Ok(known),
         }
     }
@@ -102,7 +102,7 @@ impl Repository {
         let absolute = path.below(root);
         let open = || FileSource::new(open_regular(&absolute)?);
         let source = open().map_err(Error::io("read", &absolute))?;
-        let known = describe_layout(detect(&source));
+        let known = describe_layout(examine(&source).map_err(Error::io("read", &absolute))?);
         let size = crate::tensor::ReadAt::len(&source);
         let config = absolute.with_file_name("config.json");
         let mut text = Vec::new();
@@ -121,7 +121,7 @@ impl Repository {
                 metadata: record.metadata,
                 refusal: record.refusal,
             },
-            None => describe_layout(detect(&self.open_file(named.file)?)),
+            None => describe_layout(examined(&self.open_file(named.file)?)?),
         };
         let architecture = match &named.path {
             Some(path) => self.sibling_config(path, named)?.and_then(|text| architecture(&text)),
@@ -163,7 +163,7 @@ impl Repository {
     /// # Errors
     /// When the file cannot be read; `Ok(None)` when it has no tensors.
     pub fn layout(&self, file: FileId) -> Result<Option<Layout>, Error> {
-        Ok(detect(&self.open_file(file)?).unwrap_or_default())
+        Ok(examined(&self.open_file(file)?)?.unwrap_or_default())
     }
 
     /// The bytes of one tensor of a stored file, as they lie there (little-endian, row-major).
@@ -176,7 +176,7 @@ impl Repository {
             path: file.to_string(),
             tensor: name.to_owned(),
         };
-        let layout = detect(&reader).ok().flatten().ok_or_else(missing)?;
+        let layout = examined(&reader)?.unwrap_or_default().ok_or_else(missing)?;
         let tensor = layout
             .tensors
             .into_iter()
@@ -189,6 +189,11 @@ impl Repository {
         read.map_err(Error::io("read", name.as_ref()))?;
         Ok((tensor, bytes))
     }
+}
+
+/// What a stored file is.
+pub(super) fn examined(reader: &FileReader<'_>) -> Result<Result<Option<Layout>, LayoutError>, Error> {
+    examine(reader).map_err(Error::io("read", reader.id().to_string().as_ref()))
 }
 
 /// What the database keeps of a layout.

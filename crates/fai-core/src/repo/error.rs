@@ -365,13 +365,16 @@ impl From<IngestError> for Error {
 }
 
 impl Error {
-    /// Adapter for `map_err`: names the operation and its subject.
+    /// Adapter for `map_err`: names the operation and its subject. What a reader of stored files wrapped is unwrapped: it
+    /// says more.
     pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Error::Io {
-            operation,
-            path,
-            source,
+        move |source| {
+            source.downcast::<Error>().unwrap_or_else(|source| Error::Io {
+                operation,
+                path,
+                source,
+            })
         }
     }
 

@@ -34,11 +34,13 @@ pub use combine::{Prepared, Recipe, Survey, UnknownRecipe, Versions, can_combine
 pub use dtype::{Block, DType, Plain, element_count};
 pub use element::{Element, Region};
 pub use read::{Cursor, FileSource, ReadAt, Stretch};
+pub use safetensors::whole_metadata;
 pub use safetensors_header::safetensors_header;
 pub use values::Numbers;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::ops::Range;
 
 /// The longest structure (JSON header, pickle, protobuf graph) that a parser reads from one file.
@@ -196,6 +198,18 @@ pub fn detect(source: &dyn ReadAt) -> Result<Option<Layout>, LayoutError> {
     Ok(None)
 }
 
+/// The same for a file whose bytes may not be there or be damaged: then nothing is known about it, and the inner result is
+/// about the file alone.
+///
+/// # Errors
+/// When reading failed.
+pub fn examine(source: &dyn ReadAt) -> io::Result<Result<Option<Layout>, LayoutError>> {
+    match detect(source) {
+        Err(LayoutError::Io { source, .. }) => Err(source),
+        of_the_file => Ok(of_the_file),
+    }
+}
+
 /// Why a file that looked like a tensor format is treated as plain bytes.
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
@@ -230,6 +244,6 @@ pub enum LayoutError {
         format: Format,
         /// The cause.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
 }

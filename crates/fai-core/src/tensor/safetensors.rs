@@ -5,7 +5,7 @@ use super::{Block, DType, Format, Layout, LayoutError, MAX_HEADER, MAX_RANK, MAX
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -19,6 +19,21 @@ const METADATA: &str = "__metadata__";
 
 /// Finds the tensors of a safetensors file; `Ok(None)` when it is none.
 pub(super) fn parse(source: &dyn ReadAt) -> Result<Option<Layout>, LayoutError> {
+    Ok(parse_whole(source)?.map(|(layout, _)| layout))
+}
+
+/// All entries of `__metadata__` of a safetensors file, also those that a [`Layout`] does not keep; none when it has none.
+///
+/// # Errors
+/// When it is not a safetensors file that [`super::detect`] accepts, or reading failed.
+pub fn whole_metadata(source: &dyn ReadAt) -> Result<BTreeMap<String, String>, LayoutError> {
+    let whole = parse_whole(source)?;
+    whole
+        .map(|(_, metadata)| metadata)
+        .ok_or_else(|| LayoutError::malformed(FORMAT, "the file is no safetensors file".to_owned()))
+}
+
+fn parse_whole(source: &dyn ReadAt) -> Result<Option<(Layout, BTreeMap<String, String>)>, LayoutError> {
     let Some(header_len) = sniff(source)? else {
         return Ok(None);
     };
@@ -55,11 +70,16 @@ pub(super) fn parse(source: &dyn ReadAt) -> Result<Option<Layout>, LayoutError> 
     // The reference reader also refuses gaps and bytes after the last tensor. Files with both exist, and for
     // finding tensors they do no harm: such bytes belong to no tensor.
     disjoint(FORMAT, &tensors)?;
-    Ok(Some(Layout {
+    let mut metadata = BTreeMap::new();
+    for (key, value) in &table.metadata {
+        keep(&mut metadata, key, value);
+    }
+    let layout = Layout {
         format: FORMAT,
         tensors,
-        metadata: table.metadata,
-    }))
+        metadata,
+    };
+    Ok(Some((layout, table.metadata)))
 }
 
 /// The header's claimed length if the file starts like a safetensors file. There is no magic number: the sign
@@ -222,13 +242,11 @@ impl<'de> Visitor<'de> for Metadata<'_, '_> {
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
-        let mut seen = HashSet::new();
         while let Some((key, value)) = map.next_entry::<String, String>()? {
-            keep(&mut self.0.metadata, &key, &value);
-            if !seen.insert(key) {
+            if self.0.metadata.insert(key, value).is_some() {
                 return Err(M::Error::custom("a metadata entry occurs twice"));
             }
-            if seen.len() > MAX_ENTRIES {
+            if self.0.metadata.len() > MAX_ENTRIES {
                 self.0.too_large = Some(format!("metadata of more than {MAX_ENTRIES} entries"));
                 return Err(M::Error::custom("too many metadata entries"));
             }

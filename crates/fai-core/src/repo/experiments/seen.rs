@@ -8,7 +8,7 @@ use super::super::describe::{architecture, describe_layout};
 use super::super::{Error, Repository};
 use crate::database::{Database, FileRecord, ModelRow, RowId, TensorRecord, Words, Writer};
 use crate::object::{Commit, FileId, Manifest, RepoPath, Tree, TreeEntry};
-use crate::tensor::{LayoutError, detect};
+use crate::tensor::examine;
 
 /// The longest `config.json` that is read.
 const MAX_CONFIG: u64 = 1 << 20;
@@ -181,10 +181,9 @@ impl Repository {
         if !self.store().holds(file)? {
             return Ok(None);
         }
-        let detected = detect(&self.open_file(file)?);
-        if matches!(detected, Err(LayoutError::Io { .. })) {
+        let Ok(detected) = examine(&self.open_file(file)?) else {
             return Ok(None);
-        }
+        };
         let manifest: Manifest = self.store().get(file)?;
         let found = describe_layout(detected);
         let record = found.record(file, manifest.content, manifest.size);

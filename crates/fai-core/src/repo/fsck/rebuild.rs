@@ -19,7 +19,7 @@ use crate::repo::{DEFAULT_BRANCH, Error, Head, Repository};
 use crate::storage::{
     Location, PackSet, Reading, StorageError, copy_good_records, list_packs, pack_path, salvage, sync_folder,
 };
-use crate::tensor::{LayoutError, detect};
+use crate::tensor::examine;
 
 /// Files, and tensors of files, written to the database in one transaction.
 const BATCH: usize = 256;
@@ -296,10 +296,9 @@ impl Visit for Describe<'_> {
         let Ok(reader) = FileReader::open(self.repository.store(), entry.file) else {
             return Ok(());
         };
-        let detected = detect(&reader);
-        if matches!(detected, Err(LayoutError::Io { .. })) {
+        let Ok(detected) = examine(&reader) else {
             return Ok(());
-        }
+        };
         let known = describe_layout(detected);
         let manifest = reader.manifest();
         let record = known.record(entry.file, manifest.content, manifest.size);

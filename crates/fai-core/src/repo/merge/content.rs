@@ -19,7 +19,7 @@ use crate::repo::progress::{Event, Progress};
 use crate::repo::snapshot::{Entry, Snapshot};
 use crate::repo::{Error, Repository};
 use crate::storage::Feeder;
-use crate::tensor::{Layout, ReadAt, detect};
+use crate::tensor::{Layout, ReadAt, examine};
 
 /// Everything merged as far as it could be.
 #[derive(Debug, Default)]
@@ -275,7 +275,7 @@ impl Repository {
         path: &RepoPath,
         source: &dyn ReadAt,
     ) -> Result<Known, Error> {
-        let detected = detect(source);
+        let detected = examine(source).map_err(Error::io("read", path.as_str().as_ref()))?;
         let layout = detected.as_ref().ok().and_then(Option::as_ref);
         let regions = layout.map(Layout::regions).unwrap_or_default();
         let known = describe_layout(detected);

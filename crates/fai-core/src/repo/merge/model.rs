@@ -12,8 +12,8 @@ use crate::object::{FileId, RepoPath};
 use crate::repo::same_bytes::{Content, same};
 use crate::repo::{Error, Repository};
 use crate::tensor::{
-    DType, Format, Layout, Plain, Prepared, ReadAt, Recipe, Survey, Tensor, Versions, can_combine, detect,
-    safetensors_header,
+    DType, Format, Layout, Plain, Prepared, ReadAt, Recipe, Survey, Tensor, Versions, can_combine, examine,
+    safetensors_header, whole_metadata,
 };
 
 /// Bytes of each version that are read at a time for what a recipe has to know of a whole tensor.
@@ -22,6 +22,7 @@ const PIECE: u64 = 1 << 20;
 /// A version of a model.
 pub(super) struct Version<'a> {
     layout: Layout,
+    metadata: BTreeMap<String, String>,
     content: Content<'a>,
 }
 
@@ -29,9 +30,22 @@ impl<'a> Version<'a> {
     /// Opens a file; `None` when tensors cannot be taken out of it and put together again.
     pub fn open(repository: &'a Repository, file: FileId, path: &RepoPath) -> Result<Option<Self>, Error> {
         let content = repository.stored_content(file, path)?;
-        let layout = detect(content.bytes()).ok().flatten();
-        let fits = |layout: &Layout| layout.format == Format::Safetensors;
-        Ok(layout.filter(fits).map(|layout| Self { layout, content }))
+        let failed = Error::io("read", path.as_str().as_ref());
+        let Ok(Some(layout)) = examine(content.bytes()).map_err(failed)? else {
+            return Ok(None);
+        };
+        if layout.format != Format::Safetensors {
+            return Ok(None);
+        }
+        // The layout keeps short entries alone.
+        let Ok(metadata) = whole_metadata(content.bytes()) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            layout,
+            metadata,
+            content,
+        }))
     }
 
     fn by_name(&self) -> HashMap<&str, &Tensor> {
@@ -92,8 +106,8 @@ impl<'a> Merge<'a> {
     /// The header's descriptive entries, key by key.
     fn metadata(&mut self) -> BTreeMap<String, String> {
         let empty = BTreeMap::new();
-        let base = self.base.map_or(&empty, |base| &base.layout.metadata);
-        let (ours, theirs) = (&self.ours.layout.metadata, &self.theirs.layout.metadata);
+        let base = self.base.map_or(&empty, |base| &base.metadata);
+        let (ours, theirs) = (&self.ours.metadata, &self.theirs.metadata);
         let mut merged = BTreeMap::new();
         let keys: BTreeSet<&String> = base.keys().chain(ours.keys()).chain(theirs.keys()).collect();
         for key in keys {
@@ -221,7 +235,7 @@ impl<'a> Merge<'a> {
             let same = |(one, (other, _)): (&Tensor, &(&Tensor, Origin))| {
                 one.name == other.name && one.shape == other.shape && one.dtype == other.dtype
             };
-            version.layout.metadata == *metadata
+            version.metadata == *metadata
                 && tensors.len() == chosen.len()
                 && tensors.iter().zip(chosen).all(same)
         };

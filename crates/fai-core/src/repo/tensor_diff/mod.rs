@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use self::groups::{Group, Level, group_of, natural, place};
 use self::pairs::{are_alike, by_name, comparable, dimensions};
-use super::describe::describe_layout;
+use super::describe::{describe_layout, examined};
 use super::diff::{ChangedFile, Side};
 use super::same_bytes::{Content, same};
 use super::{Error, Event, Progress, Repository};
 use crate::database::TensorRecord;
 use crate::object::RepoPath;
 use crate::tensor::compare::Distance;
-use crate::tensor::{Format, Layout, LayoutError, detect};
+use crate::tensor::{Format, Layout, LayoutError, examine};
 
 /// What changed among the tensors of a file. Names stand in the order of the new file's table, those of removed tensors
 /// in the order of the old one's.
@@ -228,7 +228,7 @@ impl Repository {
     fn model(&self, side: &Side, path: &RepoPath) -> Result<Option<Model<'_>>, Error> {
         let Some(file) = side.file else {
             let content = self.disk_content(path)?;
-            let detected = detect(content.bytes());
+            let detected = examine(content.bytes()).map_err(Error::io("read", path.as_str().as_ref()))?;
             return Ok(Model::detected(detected, content));
         };
         let recorded = self.database().file(file)?;
@@ -240,7 +240,7 @@ impl Repository {
         // In these an array may lie in another order, which is not recorded.
         let may_be_strided = [Format::PyTorch, Format::Npy, Format::Npz].map(|format| Some(format.name()));
         if format.is_none() || may_be_strided.contains(&format.as_deref()) {
-            let detected = detect(&self.open_file(file)?);
+            let detected = examined(&self.open_file(file)?)?;
             return Ok(Model::detected(detected, self.stored_content(file, path)?));
         }
         Ok(Some(Model {
