@@ -43,7 +43,7 @@ impl Args {
         let (mut history, of_path) = self.history(context, &repository)?;
         let limit = self.limit.unwrap_or(usize::MAX);
         let on = match repository.head() {
-            Ok(Head::Branch(name)) => Some(name.trim_start_matches("refs/heads/").to_owned()),
+            Ok(Head::Branch(name)) => Some(name.strip_prefix("refs/heads/").unwrap_or(&name).to_owned()),
             _ => None,
         };
         let mut graph = Graph::default();

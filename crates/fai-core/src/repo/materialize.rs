@@ -382,7 +382,7 @@ impl Prepared {
             let above = path.split_last().map(|(above, _)| above);
             // Files come sorted: most lie in the folder of the one before.
             if current != Some(above.clone()) {
-                folders.insert(ensure_folder(root, &path)?);
+                ensure_folder(root, &path, &mut folders)?;
                 current = Some(above);
             }
             let placing = temporary.persist(&destination).or_else(|refused| {
@@ -407,13 +407,11 @@ impl Prepared {
     }
 }
 
-/// Creates the folders above `path` below `root`. Never goes through a symbolic link, which could lead anywhere.
-fn ensure_folder(root: &Path, path: &RepoPath) -> Result<PathBuf, Error> {
+/// Creates the folders above `path` below `root`. Never goes through a symbolic link, which could lead anywhere. Adds to
+/// `changed` the folder that the file comes into, and those in which folders were created.
+fn ensure_folder(root: &Path, path: &RepoPath, changed: &mut BTreeSet<PathBuf>) -> Result<(), Error> {
     let mut folder = root.to_owned();
-    let Some((parent, _)) = path.split_last() else {
-        return Ok(folder);
-    };
-    for name in parent.names() {
+    for name in path.split_last().iter().flat_map(|(parent, _)| parent.names()) {
         folder.push(name);
         match folder.symlink_metadata() {
             Ok(metadata) if metadata.is_dir() => {}
@@ -429,10 +427,14 @@ fn ensure_folder(root: &Path, path: &RepoPath) -> Result<PathBuf, Error> {
                     wanted: "a folder",
                 });
             }
-            Err(_) => fs::create_dir(&folder).map_err(Error::io("create", &folder))?,
+            Err(_) => {
+                fs::create_dir(&folder).map_err(Error::io("create", &folder))?;
+                changed.extend(folder.parent().map(Path::to_owned));
+            }
         }
     }
-    Ok(folder)
+    changed.insert(folder);
+    Ok(())
 }
 
 /// Removes a file and the folders that it leaves empty. Behind a symbolic link there is nothing to remove.

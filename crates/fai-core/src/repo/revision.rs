@@ -95,7 +95,9 @@ impl Repository {
                         Head::Branch(name) => name,
                         Head::Detached(_) => "HEAD".to_owned(),
                     };
-                    Err(Error::NoCommits(name.trim_start_matches("refs/heads/").to_owned()))
+                    Err(Error::NoCommits(
+                        name.strip_prefix("refs/heads/").unwrap_or(&name).to_owned(),
+                    ))
                 }
             };
         }
