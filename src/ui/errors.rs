@@ -272,6 +272,10 @@ fn advice(error: &Error) -> Option<&'static str> {
         Error::NoRoots { .. } => {
             "`fai fsck --rebuild` names lost commits again; then make sure that a branch leads to them"
         }
+        Error::NoSuchStash { .. } => "`fai stash list` lists them",
+        Error::StashConflict { .. } => {
+            "`fai stash branch NAME` brings it back where it was put aside; then `fai merge` joins both"
+        }
         Error::RefMoved(_) => "look at `fai log` and try again",
         Error::Cut(_) => "`fai pull --unshallow` brings the rest",
         Error::NotHere { .. } => {

@@ -169,7 +169,7 @@ impl Repository {
     /// Where branches, tags and `HEAD` stand.
     pub(super) fn tips_of_refs(&self) -> Result<Vec<CommitId>, Error> {
         let mut tips: Vec<CommitId> = self.head_commit()?.into_iter().collect();
-        tips.extend(self.database().refs()?.into_iter().map(|(_, commit)| commit));
+        tips.extend(self.refs_of_history()?.into_iter().map(|(_, commit)| commit));
         Ok(tips)
     }
 
@@ -242,7 +242,7 @@ impl Repository {
     /// Names of branches and tags by the commits on which they stand.
     pub(super) fn names_of_commits(&self) -> Result<NamesOfCommits, Error> {
         let mut names: BTreeMap<CommitId, (Vec<String>, Vec<String>)> = BTreeMap::new();
-        for (name, commit) in self.database().refs()? {
+        for (name, commit) in self.refs_of_history()? {
             let (branches, tags) = names.entry(commit).or_default();
             if let Some(branch) = name.strip_prefix("refs/heads/") {
                 branches.push(branch.to_owned());
