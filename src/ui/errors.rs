@@ -235,7 +235,7 @@ fn advice(error: &Error) -> Option<&'static str> {
         Error::NotInConflict(_) => "`fai resolve` alone lists what is open",
         Error::StillInConflict { .. } => "`--ours` and `--theirs` always decide",
         Error::Unrelated(_) => "--allow-unrelated-histories merges them all the same",
-        Error::LocalChanges(_) => "commit or move them first, or use `--force` to lose them",
+        Error::LocalChanges(_) => "commit or move them first, or put them aside with `fai stash`; `--force` loses them",
         Error::CannotKeep { .. } => {
             "make room or take the files away; `--force` goes on all the same, and they are lost"
         }

@@ -453,6 +453,32 @@ fn evicted_files_stay_where_they_are() {
 }
 
 #[test]
+fn a_clone_that_holds_a_part_keeps_to_it() {
+    let owner = Sandbox::with(&[("data/train", &noise(1, 300_000)), ("a", b"1"), ("model", b"1")]);
+    owner.json(&["clone", ".", "../clone", "--exclude", "data/"]);
+    let path = |name: &str| owner.outside().join("clone").join(name);
+    let inside = |arguments: &[&str]| owner.ok(&[&["-C", "../clone"], arguments].concat());
+    assert!(!path("data/train").exists());
+    fs::write(path("a"), "2").unwrap();
+    fs::create_dir(path("data")).unwrap();
+    fs::write(path("data/mine"), "2").unwrap();
+    inside(&["add", "data/mine"]);
+    inside(&["mv", "model", "moved"]);
+    inside(&["stash"]);
+    assert_eq!(fs::read(path("a")).unwrap(), b"1");
+    assert!(!path("data").exists() && path("model").exists() && !path("moved").exists());
+    assert_eq!(inside(&["stash"]), "Nothing to stash\n");
+    inside(&["stash", "pop", "--index"]);
+    assert_eq!(fs::read(path("a")).unwrap(), b"2");
+    assert_eq!(fs::read(path("data/mine")).unwrap(), b"2");
+    assert!(!path("model").exists() && path("moved").exists() && !path("data/train").exists());
+    let status = owner.json(&["-C", "../clone", "status"]);
+    assert_eq!(status["staged"].as_array().unwrap().len(), 3, "{status}");
+    assert_eq!((&status["modified"], &status["deleted"]), (&json!(["a"]), &json!([])));
+    assert_eq!(owner.json(&["-C", "../clone", "fsck", "--full"])["ok"], true);
+}
+
+#[test]
 fn nothing_is_put_aside_in_the_middle_of_a_merge() {
     let sandbox = Sandbox::with(&[("a", b"1\n"), ("b", b"1\n")]);
     sandbox.write("b", "2\n");

@@ -121,11 +121,11 @@ impl Repository {
         })
     }
 
-    /// Makes a branch where a stash was put aside, goes there, and brings it back with what was staged: that always fits.
-    /// Then the stash is forgotten.
+    /// Makes a branch where a stash was put aside, goes there, and brings it back with what was staged: that fits unless
+    /// local changes are in the way. Then the stash is forgotten.
     ///
     /// # Errors
-    /// As [`Repository::switch`] and [`Repository::stash_apply`].
+    /// As [`Repository::switch`], and as [`Repository::stash_apply`]: the branch is made then, and the stash is kept.
     pub fn stash_branch(
         &self,
         name: &str,

@@ -171,7 +171,7 @@ impl Repository {
             Some((number, name, id))
         };
         let mut refs: Vec<_> = self.database().refs()?.into_iter().filter_map(numbered).collect();
-        refs.sort_by(|one, other| other.0.cmp(&one.0));
+        refs.sort_by_key(|(number, ..)| std::cmp::Reverse(*number));
         Ok(refs)
     }
 
