@@ -7,6 +7,7 @@ use std::time::Duration;
 use fai_testkit::noise;
 use serde_json::{Value, json};
 
+use crate::support::peers::{Cloner, Server};
 use crate::support::{Sandbox, short, text};
 
 /// `a` is staged, `b` changed, `gone` removed, `new` staged for the first time and changed since, `x` executable by now;
@@ -31,8 +32,10 @@ fn busy() -> Sandbox {
     sandbox
 }
 
-/// Everything that `status` tells of files, and what is in those of [`busy`].
-fn state(sandbox: &Sandbox) -> (Vec<String>, [Vec<String>; 3], Vec<Option<Vec<u8>>>, bool) {
+/// What is staged; what is modified, deleted and untracked; what is in the files of [`busy`]; whether `d/x` is executable.
+type State = (Vec<String>, [Vec<String>; 3], Vec<Option<Vec<u8>>>, bool);
+
+fn state(sandbox: &Sandbox) -> State {
     let lists = ["modified", "deleted", "untracked"].map(|list| sandbox.status(list));
     let files = ["a", "b", "d/x", "gone", "new", "loose", "out.log"];
     let files = files.map(|path| sandbox.exists(path).then(|| sandbox.read(path)));
@@ -455,27 +458,28 @@ fn evicted_files_stay_where_they_are() {
 #[test]
 fn a_clone_that_holds_a_part_keeps_to_it() {
     let owner = Sandbox::with(&[("data/train", &noise(1, 300_000)), ("a", b"1"), ("model", b"1")]);
-    owner.json(&["clone", ".", "../clone", "--exclude", "data/"]);
-    let path = |name: &str| owner.outside().join("clone").join(name);
-    let inside = |arguments: &[&str]| owner.ok(&[&["-C", "../clone"], arguments].concat());
+    let (server, cloner) = (Server::start(&owner, &[]), Cloner::new());
+    let ticket = server.ticket.as_str();
+    cloner.sandbox.json(&["clone", ticket, "clone", "--exclude", "data/"]);
+    let path = |name: &str| cloner.folder().join(name);
     assert!(!path("data/train").exists());
     fs::write(path("a"), "2").unwrap();
     fs::create_dir(path("data")).unwrap();
     fs::write(path("data/mine"), "2").unwrap();
-    inside(&["add", "data/mine"]);
-    inside(&["mv", "model", "moved"]);
-    inside(&["stash"]);
+    cloner.ok(&["add", "data/mine"]);
+    cloner.ok(&["mv", "model", "moved"]);
+    cloner.ok(&["stash"]);
     assert_eq!(fs::read(path("a")).unwrap(), b"1");
     assert!(!path("data").exists() && path("model").exists() && !path("moved").exists());
-    assert_eq!(inside(&["stash"]), "Nothing to stash\n");
-    inside(&["stash", "pop", "--index"]);
+    assert_eq!(cloner.ok(&["stash"])["stash"], Value::Null);
+    cloner.ok(&["stash", "pop", "--index"]);
     assert_eq!(fs::read(path("a")).unwrap(), b"2");
     assert_eq!(fs::read(path("data/mine")).unwrap(), b"2");
     assert!(!path("model").exists() && path("moved").exists() && !path("data/train").exists());
-    let status = owner.json(&["-C", "../clone", "status"]);
+    let status = cloner.ok(&["status"]);
     assert_eq!(status["staged"].as_array().unwrap().len(), 3, "{status}");
     assert_eq!((&status["modified"], &status["deleted"]), (&json!(["a"]), &json!([])));
-    assert_eq!(owner.json(&["-C", "../clone", "fsck", "--full"])["ok"], true);
+    assert_eq!(cloner.ok(&["fsck", "--full"])["ok"], true);
 }
 
 #[test]
