@@ -99,6 +99,10 @@ fn nothing_to_stash_is_no_error() {
     sandbox.fails(&["stash", "nosuch"]).is("not_found", &["nosuch"]);
     sandbox.fails(&["stash", "loose"]).is("not_found", &["loose"]);
     let operations = sandbox.json(&["op", "log"]);
+    sandbox.write("stash/a", "1");
+    sandbox.commit("a folder of that name");
+    sandbox.write("stash/a", "2");
+    assert!(sandbox.ok(&["diff", "--stat", "stash"]).contains("stash/a | 2 +-"));
     assert_eq!(operations["operations"].as_array().unwrap().len(), 2, "{operations}");
     let empty = Sandbox::new();
     empty.write("a", "1");

@@ -107,8 +107,11 @@ impl Repository {
                 return Ok(commit);
             }
         }
-        if base == "stash" {
-            return self.stash_numbered(0).map(|(_, commit)| commit);
+        // Without any it may well be the name of a folder.
+        if base == "stash"
+            && let Ok((_, commit)) = self.stash_numbered(0)
+        {
+            return Ok(commit);
         }
         let found = self.with_prefix(base, &[Kind::Commit])?;
         found

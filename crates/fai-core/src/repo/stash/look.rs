@@ -1,11 +1,12 @@
 //! What there is to put aside: three versions of what is in scope, all of it stored.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::database::{CachedStat, Staged};
 use crate::object::{CommitId, RepoPath};
 use crate::repo::add::Stored;
 use crate::repo::bases::Bases;
+use crate::repo::local_changes::{Verdict, judge};
 use crate::repo::progress::{Event, Progress};
 use crate::repo::snapshot::{Entry, Snapshot, in_scope};
 use crate::repo::walk::Found;
@@ -70,15 +71,13 @@ impl Repository {
             }
         }
 
-        let pairs = found
-            .iter()
-            .filter_map(|file| Some((file, *tracked.get(&file.path)?)))
-            .collect();
-        let modified: BTreeSet<RepoPath> = self
-            .modified(&self.stat_cache()?, pairs, progress)?
-            .into_iter()
-            .collect();
-        let mut to_store: Vec<Found> = found.into_iter().filter(|file| modified.contains(&file.path)).collect();
+        // As `add` does: what might have changed is stored at once, instead of being read to know whether it did.
+        let cache = self.stat_cache()?;
+        let mut to_store: Vec<Found> = found;
+        to_store.retain(|file| {
+            let (entry, cached) = (tracked.get(&file.path), cache.get(file.path.as_str()));
+            entry.is_none_or(|entry| judge(&file.stat, file.executable, entry, cached) != Verdict::Same)
+        });
         let mut refused = Vec::new();
         if untracked {
             let walk = self.walk(paths, false)?;
