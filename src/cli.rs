@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands::{
     access, add, best, branch, cat, checkout, cherry_pick, chunks, clone, commit, completions, config, demo, diff, exp,
     fetch, fsck, gc, id, info, init, lineage, log, ls, merge, metrics, mv, op, peers, plot, pull, push, reflog, remote,
-    repack, reset, resolve, restore, revert, rm, search, serve, show, stats, status, switch, tag, undo, version,
+    repack, reset, resolve, restore, revert, rm, search, serve, show, stash, stats, status, switch, tag, undo, version,
 };
 
 /// Version control for AI models and their data, between peers, with no server that must exist.
@@ -62,6 +62,7 @@ pub enum Command {
     Tag(tag::Args),
     Reset(reset::Args),
     Restore(restore::Args),
+    Stash(stash::Args),
     Merge(merge::Args),
     Resolve(resolve::Args),
     CherryPick(cherry_pick::Args),

@@ -44,6 +44,7 @@ pub mod rm;
 pub mod search;
 pub mod serve;
 pub mod show;
+pub mod stash;
 pub mod stats;
 pub mod status;
 pub mod switch;
@@ -82,6 +83,7 @@ pub fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Tag(args) => args.run(context),
         Command::Reset(args) => args.run(context),
         Command::Restore(args) => args.run(context),
+        Command::Stash(args) => args.run(context),
         Command::Merge(args) => args.run(context),
         Command::Resolve(args) => args.run(context),
         Command::CherryPick(args) => args.run(context),

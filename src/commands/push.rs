@@ -95,7 +95,7 @@ impl Args {
         for name in &self.branches {
             let found = repository
                 .full_name(name)?
-                .filter(|full| !full.starts_with("refs/remotes/"));
+                .filter(|full| refs.iter().any(|(known, _)| known == full));
             let Some(full) = found else {
                 let (kind, name) = ("branch", name.clone());
                 return Err(Error::NoSuchRef { kind, name }.into());

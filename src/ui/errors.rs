@@ -236,7 +236,7 @@ fn advice(error: &Error) -> Option<&'static str> {
         Error::StillInConflict { .. } => "`--ours` and `--theirs` always decide",
         Error::Unrelated(_) => "--allow-unrelated-histories merges them all the same",
         Error::LocalChanges(_) => {
-            "commit or move them first; where the command has `--force`, `fai undo` brings them back after it"
+            "commit them first, or put them aside with `fai stash`; where the command has `--force`, `fai undo` brings them back after it"
         }
         Error::CannotKeep { .. } => {
             "make room or take the files away; `--force` goes on all the same, and they are lost"
@@ -273,6 +273,10 @@ fn advice(error: &Error) -> Option<&'static str> {
         Error::CannotCollect(_) => "`fai fsck` names everything that is missing and which files need it",
         Error::NoRoots { .. } => {
             "`fai fsck --rebuild` names lost commits again; then make sure that a branch leads to them"
+        }
+        Error::NoSuchStash { .. } => "`fai stash list` lists them",
+        Error::StashConflict { .. } => {
+            "`fai stash branch NAME` brings it back where it was put aside; then `fai merge` joins both"
         }
         Error::RefMoved(_) => "look at `fai log` and try again",
         Error::Cut(_) => "`fai pull --unshallow` brings the rest",

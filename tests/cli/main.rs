@@ -53,6 +53,7 @@ mod search;
 mod series;
 mod shallow;
 mod sparse;
+mod stash;
 mod stat_cache;
 mod stats;
 mod status;

@@ -283,6 +283,21 @@ fn places_in_the_past_have_names() {
 }
 
 #[test]
+fn a_path_that_was_evicted_before_stays_so() {
+    let (sandbox, _) = two();
+    sandbox.ok(&["add", "--evict", "a"]);
+    sandbox.write("a", "3");
+    sandbox.ok(&["add", "--evict", "a"]);
+    sandbox.ok(&["undo"]);
+    assert_eq!(sandbox.read("a"), b"3");
+    sandbox.remove("a");
+    assert_eq!(
+        (sandbox.status("evicted"), sandbox.status("deleted")),
+        (vec!["a".to_owned()], vec![])
+    );
+}
+
+#[test]
 fn a_killed_command_is_told_of_and_taken_back() {
     let (sandbox, [first, second]) = two();
     sandbox.ok(&["switch", "--detach", "HEAD~1"]);

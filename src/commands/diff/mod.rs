@@ -171,6 +171,17 @@ pub fn print(context: &Context, repository: &Repository, old: &Version, new: &Ve
     summary::print(context, repository, old, new, &comparison, false)
 }
 
+/// Compares two versions, and prints one line a file.
+pub fn print_stat(context: &Context, repository: &Repository, old: &Version, new: &Version) -> Result<()> {
+    let depth = match context.out.json {
+        true => Depth::Values,
+        false => Depth::Names,
+    };
+    let comparison = compare(context, repository, old, new, &RepoPath::root(), depth)?;
+    summary::print_stat(context, repository, &comparison)?;
+    context.out.document(&json::document(repository, &comparison)?)
+}
+
 /// Prints what a commit changes against its first parent, and returns it for scripts.
 pub fn against_parent(
     context: &Context,

@@ -312,7 +312,12 @@ impl Repository {
 
     /// True when something stands at `path` that was never committed: a file that is not tracked, a link, a folder
     /// with more in it than tracked files that make way.
-    fn is_in_the_way(&self, path: &RepoPath, expected: &Snapshot, changed: &BTreeSet<RepoPath>) -> Result<bool, Error> {
+    pub(super) fn is_in_the_way(
+        &self,
+        path: &RepoPath,
+        expected: &Snapshot,
+        changed: &BTreeSet<RepoPath>,
+    ) -> Result<bool, Error> {
         let root = self.worktree.clone().unwrap_or_default();
         let metadata = match Looker::new(&root).look(path) {
             Ok(metadata) => metadata,
@@ -342,7 +347,7 @@ impl Repository {
     }
 
     /// Fails when a path that the checkout would change holds work that is in no commit.
-    fn refuse_to_lose(
+    pub(super) fn refuse_to_lose(
         &self,
         expected: &Snapshot,
         target: &Snapshot,
@@ -387,7 +392,12 @@ impl Repository {
     }
 
     /// Files of the worktree that stand where the target needs a folder, and the other way round.
-    fn blocked_folders(&self, target: &Snapshot, expected: &Snapshot, changed: &BTreeSet<RepoPath>) -> Vec<RepoPath> {
+    pub(super) fn blocked_folders(
+        &self,
+        target: &Snapshot,
+        expected: &Snapshot,
+        changed: &BTreeSet<RepoPath>,
+    ) -> Vec<RepoPath> {
         let root = self.worktree.clone().unwrap_or_default();
         let mut blocked = Vec::new();
         for path in changed.iter().filter(|path| target.contains_key(*path)) {
@@ -485,7 +495,7 @@ pub(super) fn discard_leftovers(temporary: &Path) -> Result<(u64, u64), Error> {
 }
 
 /// Paths at which two snapshots differ.
-fn changed_paths(before: &Snapshot, after: &Snapshot) -> BTreeSet<RepoPath> {
+pub(super) fn changed_paths(before: &Snapshot, after: &Snapshot) -> BTreeSet<RepoPath> {
     let differs = |path: &&RepoPath| before.get(*path) != after.get(*path);
     before.keys().chain(after.keys()).filter(differs).cloned().collect()
 }

@@ -158,6 +158,22 @@ pub enum Error {
     /// Evicted files whose staged content is in no commit would be unstaged.
     #[error("evicted, and in no commit yet: {}", list(.0))]
     OnlyStaged(Vec<RepoPath>),
+    /// A stash that is not there.
+    #[error("there is no {name}{}", stashes(*count))]
+    NoSuchStash {
+        /// What was asked for.
+        name: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// What was put aside and what is here changed the same.
+    #[error("{stash} does not fit here: {} changed as well", list(paths))]
+    StashConflict {
+        /// Which stash, or what of it.
+        stash: String,
+        /// The paths.
+        paths: Vec<RepoPath>,
+    },
     /// The ref moved between reading and writing.
     #[error("{0} was moved by another process meanwhile")]
     RefMoved(String),
@@ -438,6 +454,8 @@ impl Error {
             Error::NoSuchBranch { .. } => "not_found",
             Error::Busy(_) | Error::BeingWritten(_) | Error::BeingCollected(_) => "busy",
             Error::CannotCollect(_) | Error::NoRoots { .. } => "cannot_collect",
+            Error::NoSuchStash { .. } => "not_found",
+            Error::StashConflict { .. } => "conflict",
             Error::RefMoved(_) => "ref_moved",
             Error::Missing { .. } | Error::NotHere { .. } | Error::Cut(_) => "missing",
             Error::Invalid { .. } | Error::BadHead(_) => "damaged",
@@ -459,6 +477,14 @@ fn after_colon(details: &[String]) -> String {
     match details {
         [] => String::new(),
         details => format!(": {}", shown(details)),
+    }
+}
+
+fn stashes(count: usize) -> String {
+    match count {
+        0 => ": nothing is stashed".to_owned(),
+        1 => ": there is one, stash@{0}".to_owned(),
+        count => format!(": there are {count}, the oldest is stash@{{{}}}", count - 1),
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) use findings::explain;
 use super::collect::alone;
 use super::progress::Progress;
 use super::reach::Roots;
+use super::stash::{Part, part_of_stash};
 use super::{Error, Head, Repository};
 use crate::object::{Commit, CommitId};
 
@@ -128,21 +129,32 @@ impl Repository {
         roots
     }
 
-    /// The commits in the packs that are no other commit's parent, newest first.
-    fn tips(&self) -> Result<Vec<(CommitId, Commit)>, Error> {
+    /// The commits in the packs that are no other commit's parent, newest first, and stashes, oldest first: what these
+    /// are made of is nobody's history.
+    fn tips(&self) -> Result<(Tips, Tips), Error> {
         use crate::object::{Id, Kind};
         let hashes = self.store().index().records_of_kind(Kind::Commit)?;
         let mut parents = std::collections::HashSet::new();
-        let mut commits = Vec::new();
+        let (mut commits, mut stashes) = (Vec::new(), Vec::new());
         for id in hashes.into_iter().map(CommitId::from_hash) {
             // One that cannot be read can be nobody's tip.
-            if let Ok(commit) = self.store().get::<Commit>(id) {
-                parents.extend(commit.parents.iter().copied());
-                commits.push((id, commit));
+            let Ok(commit) = self.store().get::<Commit>(id) else {
+                continue;
+            };
+            match part_of_stash(&commit) {
+                Some(Part::Worktree) => stashes.push((id, commit)),
+                Some(Part::Staged) => {}
+                None => {
+                    parents.extend(commit.parents.iter().copied());
+                    commits.push((id, commit));
+                }
             }
         }
         commits.retain(|(id, _)| !parents.contains(id));
         commits.sort_by_key(|(id, commit)| (std::cmp::Reverse(commit.time.seconds), *id));
-        Ok(commits)
+        stashes.sort_by_key(|(id, commit)| (commit.time.seconds, *id));
+        Ok((commits, stashes))
     }
 }
+
+type Tips = Vec<(CommitId, Commit)>;

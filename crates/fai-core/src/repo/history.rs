@@ -65,7 +65,7 @@ impl Repository {
     /// # Errors
     /// As [`Repository::history`].
     pub fn whole_history(&self, path: Option<RepoPath>) -> Result<History<'_>, Error> {
-        let mut starts: Vec<CommitId> = self.database().refs()?.into_iter().map(|(_, commit)| commit).collect();
+        let mut starts: Vec<CommitId> = self.refs_of_history()?.into_iter().map(|(_, commit)| commit).collect();
         starts.extend(self.head_commit()?);
         self.history_of(&starts, path)
     }
@@ -91,7 +91,7 @@ impl Repository {
     /// Short names of what stands on commits.
     pub(super) fn names_of_commits(&self) -> Result<BTreeMap<CommitId, Names>, Error> {
         let mut all: BTreeMap<CommitId, Names> = BTreeMap::new();
-        for (name, commit) in self.database().refs()? {
+        for (name, commit) in self.refs_of_history()? {
             let names = all.entry(commit).or_default();
             if let Some(branch) = name.strip_prefix("refs/heads/") {
                 names.branches.push(branch.to_owned());

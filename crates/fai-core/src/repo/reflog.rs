@@ -96,6 +96,9 @@ impl Repository {
             return self.upstream_commit(name).map(Some);
         }
         let number = whole(inner).ok_or_else(|| Error::UnknownRevision(text.to_owned()))?;
+        if name == "refs/stash" || name == "stash" && self.full_name(name)?.is_none() {
+            return self.stash_numbered(number).map(|(_, commit)| Some(commit));
+        }
         let full = match name {
             "HEAD" | "@" => "HEAD".to_owned(),
             "" => match self.head()? {

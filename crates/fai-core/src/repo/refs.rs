@@ -91,8 +91,15 @@ impl Repository {
     /// When the database fails.
     pub fn refs(&self) -> Result<Vec<(String, CommitId)>, Error> {
         let mut refs = self.database().refs()?;
-        // What peers were seen to have is nobody else's business.
-        refs.retain(|(name, _)| !name.starts_with("refs/remotes/"));
+        // What peers were seen to have, and what was put aside, is nobody else's business.
+        refs.retain(|(name, _)| name.starts_with("refs/heads/") || name.starts_with("refs/tags/"));
+        Ok(refs)
+    }
+
+    /// All refs but stashes: what is part of the history that people look at.
+    pub(super) fn refs_of_history(&self) -> Result<Vec<(String, CommitId)>, Error> {
+        let mut refs = self.database().refs()?;
+        refs.retain(|(name, _)| !name.starts_with(super::stash::STASHES));
         Ok(refs)
     }
 

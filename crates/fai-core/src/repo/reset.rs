@@ -159,7 +159,7 @@ impl Repository {
 }
 
 /// What must be staged on `base` so that the next commit holds `wanted`.
-fn staged_between(base: &Snapshot, wanted: &Snapshot) -> BTreeMap<RepoPath, Staged> {
+pub(super) fn staged_between(base: &Snapshot, wanted: &Snapshot) -> BTreeMap<RepoPath, Staged> {
     let changed = wanted.iter().filter(|(path, entry)| base.get(*path) != Some(entry));
     let gone = base.keys().filter(|path| !wanted.contains_key(*path));
     changed

@@ -63,8 +63,8 @@ pub fn steps(text: &str) -> Result<Steps<'_>, Error> {
 
 impl Repository {
     /// The commit that `text` names: `HEAD` or `@`, a branch, a tag, a branch of a remembered peer, a
-    /// full or short id, or where one of them was (`HEAD@{2}`, `@{-1}`, `@{u}`), each with any number of
-    /// `~N` and `^N` behind it.
+    /// full or short id, where one of them was (`HEAD@{2}`, `@{-1}`, `@{u}`), or what was put aside (`stash@{0}`), each
+    /// with any number of `~N` and `^N` behind it.
     ///
     /// # Errors
     /// When it names nothing or several things.
@@ -108,6 +108,12 @@ impl Repository {
             if let Some(commit) = self.database().read_ref(&format!("{prefix}{base}"))? {
                 return Ok(commit);
             }
+        }
+        // Without any it may well be the name of a folder.
+        if base == "stash"
+            && let Ok((_, commit)) = self.stash_numbered(0)
+        {
+            return Ok(commit);
         }
         let found = self.with_prefix(base, &[Kind::Commit])?;
         found

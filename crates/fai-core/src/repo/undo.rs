@@ -130,6 +130,7 @@ impl Repository {
         };
         let text = format!("{}: {}", options.direction.verb(), row.command);
         self.begin_as(options.time, &text, kind)?;
+        let marked = self.database().evicted()?;
         let (written, removed) = self.move_files(&files, options.force, progress)?;
         let log = |name: &str, before, after| Operation {
             time: options.time,
@@ -141,6 +142,8 @@ impl Repository {
         self.database().transaction(|writer| {
             // Also where a killed undo had left nothing to do; and not done before HEAD has moved as well.
             writer.enter_command()?;
+            // A file that is written ends the eviction of its path; where the command left that as it was, so does this.
+            marked.iter().try_for_each(|path| writer.evict(path))?;
             for effect in &effects {
                 match (effect.what, RepoPath::parse(&effect.name)) {
                     (What::Staging, Ok(path)) => put_staging(writer, &path, &effect.after)?,

@@ -9,8 +9,8 @@ use std::path::Path;
 use fai_core::Repository;
 use fai_core::object::{Author, CommitId, RepoPath, Time};
 use fai_core::repo::{
-    AddOptions, CheckoutOptions, CommitRequest, Direction, Error, InitOptions, ResetMode, ResetOptions, RestoreOptions,
-    Silent, SwitchTo, UndoOptions,
+    AddOptions, ApplyOptions, CheckoutOptions, CommitRequest, Direction, Error, InitOptions, ResetMode, ResetOptions,
+    RestoreOptions, Silent, StashOptions, SwitchTo, UndoOptions,
 };
 use proptest::prelude::*;
 
@@ -74,6 +74,16 @@ enum Step {
         staged: bool,
         worktree: bool,
     },
+    Stash {
+        path: Option<usize>,
+        untracked: bool,
+    },
+    Unstash {
+        number: usize,
+        index: bool,
+        drop: bool,
+    },
+    DropStash(usize),
 }
 
 /// What the user does to a file between two commands.
@@ -102,6 +112,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => name.prop_map(|name| Step::Checkout { name }),
         2 => (back.clone(), prop_oneof![Just(ResetMode::Soft), Just(ResetMode::Mixed), Just(ResetMode::Hard)])
             .prop_map(|(back, mode)| Step::Reset { back, mode }),
+        2 => (prop::option::weighted(0.3, path.clone()), any::<bool>())
+            .prop_map(|(path, untracked)| Step::Stash { path, untracked }),
+        2 => (0..2usize, any::<bool>(), any::<bool>())
+            .prop_map(|(number, index, drop)| Step::Unstash { number, index, drop }),
+        1 => (0..2usize).prop_map(Step::DropStash),
         1 => (path, back, any::<bool>(), any::<bool>())
             .prop_map(|(path, back, staged, worktree)| Step::Restore { path, back, staged, worktree }),
     ]
@@ -198,6 +213,13 @@ fn make(root: &Path, wanted: &Files) {
     }
 }
 
+fn author() -> Author {
+    Author {
+        name: "Ada".into(),
+        email: String::new(),
+    }
+}
+
 fn carry_out(repository: &Repository, step: &Step, time: Time) -> Result<(), Error> {
     let path = |index: usize| RepoPath::parse(PATHS[index]).unwrap();
     let back = |number: usize| -> Result<CommitId, Error> { repository.resolve(&format!("HEAD~{number}")) };
@@ -215,10 +237,7 @@ fn carry_out(repository: &Repository, step: &Step, time: Time) -> Result<(), Err
         Step::Commit { amend } => {
             let request = CommitRequest {
                 message: Some(format!("at {}", time.seconds)),
-                author: Some(Author {
-                    name: "Ada".into(),
-                    email: String::new(),
-                }),
+                author: Some(author()),
                 time,
                 amend,
                 ..CommitRequest::default()
@@ -275,6 +294,22 @@ fn carry_out(repository: &Repository, step: &Step, time: Time) -> Result<(), Err
             };
             repository.restore(&[path(index)], options, &Silent).map(drop)
         }
+        Step::Stash { path: index, untracked } => {
+            let options = StashOptions {
+                message: None,
+                untracked,
+                author: author(),
+                time,
+            };
+            let paths: Vec<RepoPath> = index.map(path).into_iter().collect();
+            repository.stash_push(&paths, &options, &Silent).map(drop)
+        }
+        Step::Unstash { number, index, drop } => {
+            let stash = repository.stash_named(&number.to_string())?;
+            let options = ApplyOptions { index, drop, time };
+            repository.stash_apply(&stash, options, &Silent).map(|_| ())
+        }
+        Step::DropStash(number) => repository.stash_drop(&repository.stash_named(&number.to_string())?, time),
     }
 }
 

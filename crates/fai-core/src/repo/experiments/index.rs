@@ -39,7 +39,7 @@ impl Repository {
         let cuts = self.store.cuts()?;
         let mut starts = besides.to_vec();
         starts.extend(self.head_commit()?);
-        starts.extend(self.database().refs()?.into_iter().map(|(_, commit)| commit));
+        starts.extend(self.refs_of_history()?.into_iter().map(|(_, commit)| commit));
         let grown = self.grown(&cuts)?;
         starts.extend(grown.iter().flat_map(|(_, parents)| parents));
         let fresh = self.not_entered(&starts, &cuts)?;

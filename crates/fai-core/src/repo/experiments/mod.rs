@@ -167,7 +167,7 @@ impl Repository {
     /// Where branches, tags and `HEAD` stand.
     pub(super) fn tips_of_refs(&self) -> Result<Vec<CommitId>, Error> {
         let mut tips: Vec<CommitId> = self.head_commit()?.into_iter().collect();
-        tips.extend(self.database().refs()?.into_iter().map(|(_, commit)| commit));
+        tips.extend(self.refs_of_history()?.into_iter().map(|(_, commit)| commit));
         Ok(tips)
     }
 

@@ -15,6 +15,7 @@ use crate::repo::progress::{Event, Progress};
 use crate::repo::quarantine::finish_moves;
 use crate::repo::reach::{NeededBy, Visit};
 use crate::repo::snapshot::Entry;
+use crate::repo::stash::STASHES;
 use crate::repo::store::read_sealed;
 use crate::repo::{DEFAULT_BRANCH, Error, Head, Repository};
 use crate::storage::{
@@ -175,11 +176,18 @@ impl Repository {
 
     /// Names the commits that are no other's parent when no ref is left: the newest becomes the branch of `HEAD`.
     fn recover_refs(&self, findings: &mut Findings) -> Result<(), Error> {
-        if !self.database().refs()?.is_empty() {
+        if !self.refs_of_history()?.is_empty() {
             return Ok(());
         }
         let mut names: BTreeMap<String, CommitId> = BTreeMap::new();
-        for (number, (id, _)) in self.tips()?.into_iter().enumerate() {
+        let (tips, mut stashes) = self.tips()?;
+        let known: HashSet<CommitId> = self.database().refs()?.into_iter().map(|(_, id)| id).collect();
+        stashes.retain(|(id, _)| !known.contains(id));
+        // One that was dropped comes back as well: nothing says that it was.
+        for (number, (id, _)) in (self.next_stash()?..).zip(stashes) {
+            names.insert(format!("{STASHES}{number}"), id);
+        }
+        for (number, (id, _)) in tips.into_iter().enumerate() {
             let name = match self.head()? {
                 Head::Branch(name) if number == 0 => name,
                 _ => format!("refs/heads/recovered-{}", id.short()),

@@ -23,7 +23,7 @@ use crate::tensor::{Layout, ReadAt, examine};
 
 /// Everything merged as far as it could be.
 #[derive(Debug, Default)]
-pub(super) struct Combined {
+pub(in crate::repo) struct Combined {
     /// What the worktree is to hold.
     pub files: Snapshot,
     /// What waits for decisions.
@@ -46,7 +46,7 @@ type Decision = (RepoPath, Decided, Option<Conflict>);
 
 impl Repository {
     /// Merges three snapshots. Files that come of it are stored, not written. `theirs` is how the other side is called.
-    pub(super) fn combine(
+    pub(in crate::repo) fn combine(
         &self,
         sides: Sides<Snapshot>,
         theirs: &str,
