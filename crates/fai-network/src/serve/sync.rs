@@ -149,7 +149,7 @@ fn served(offer: &Offer) -> Option<Served> {
     })
 }
 
-fn not_found(selector: &Selector) -> String {
+pub(super) fn not_found(selector: &Selector) -> String {
     match selector {
         Selector::Only => "no repository is served here".to_owned(),
         Selector::Name(name) => {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fai_core::object::{Kind, Time};
@@ -255,6 +256,38 @@ fn what_may_not_be_read_ends_exactly_as_what_is_not_there() {
         let mut magic = [0; 4];
         stream.read_exact(&mut magic).await.unwrap();
         assert_eq!(&magic, b"FREC");
+    });
+}
+
+#[test]
+fn a_push_after_the_right_to_read_was_taken_away_meets_nothing() {
+    bounded(async {
+        let allowed = Arc::new(AtomicBool::new(true));
+        let asked = Arc::clone(&allowed);
+        let server = Server::start(move |_| match asked.load(Ordering::SeqCst) {
+            true => Permission::Write,
+            false => Permission::None,
+        })
+        .await;
+        let node = stranger();
+        let connection = server.dial(&node).await;
+        let mut refusals = Vec::new();
+        for request in [
+            Request::Refs { after: String::new() },
+            Request::Push { moves: Vec::new() },
+        ] {
+            allowed.store(true, Ordering::SeqCst);
+            let mut stream = node.open_sync(&connection).await.unwrap();
+            frame::write(&mut stream, &encoded(&hello(Selector::Only)))
+                .await
+                .unwrap();
+            frame::read(&mut stream, MAX_MESSAGE).await.unwrap().unwrap();
+            allowed.store(false, Ordering::SeqCst);
+            frame::write(&mut stream, &encoded(&request)).await.unwrap();
+            refusals.push(refusal(&mut stream).await);
+        }
+        assert_eq!(refusals[0].0, Reason::NotFound);
+        assert_eq!(refusals[0], refusals[1]);
     });
 }
 
