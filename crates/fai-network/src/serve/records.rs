@@ -14,7 +14,7 @@ use super::{Happening, Offer, Permission, Shared, answer, off_thread};
 use crate::session::bases::Form;
 use crate::wire::message::Selector;
 use crate::wire::records::{MAX_REQUEST, decode_request, write_answers};
-use crate::wire::{MAX_MESSAGE, frame};
+use crate::wire::{MAX_MESSAGE, SILENCE, frame};
 
 /// Bytes of records that are read before they are written.
 const PIECE: usize = 1 << 20;
@@ -59,7 +59,8 @@ impl Shared {
         bytes: &mut u64,
     ) -> io::Result<()> {
         let wrong = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason.to_owned());
-        let Some(first) = frame::read(stream, MAX_MESSAGE).await? else {
+        let room = |len| share.question(len);
+        let Some((first, room)) = frame::read_within(stream, MAX_MESSAGE, SILENCE, room).await? else {
             return Ok(());
         };
         let selector: Selector = minicbor::decode(&first).map_err(|error| wrong(&error.to_string()))?;
@@ -68,6 +69,7 @@ impl Shared {
             .find(&peer, &selector)
             .map_err(|_| wrong("no such repository"))?
             .clone();
+        drop((first, selector, room));
         while let Some(request) = frame::read_patiently(stream, MAX_REQUEST).await? {
             // Asked again for every request, so that taking a right away holds at once.
             if (offer.permit)(&peer) < Permission::Read {

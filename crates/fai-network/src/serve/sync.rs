@@ -10,7 +10,7 @@ use minicbor::bytes::ByteVec;
 use super::budget::Share;
 use super::{Happening, Offer, Permission, Shared, answer, off_thread};
 use crate::wire::message::{Reason, Reply, Request, Selector, Served, VERSION, wire, wire_commit};
-use crate::wire::{MAX_MESSAGE, frame};
+use crate::wire::{MAX_MESSAGE, PATIENCE, frame};
 use crate::{Connection, Error};
 
 /// A refusal in the making.
@@ -34,10 +34,14 @@ impl Shared {
         share: &Share,
     ) -> std::io::Result<()> {
         let mut offer: Option<Offer> = None;
-        while let Some(bytes) = frame::read_patiently(stream, MAX_MESSAGE).await? {
+        while let Some((bytes, question)) =
+            frame::read_within(stream, MAX_MESSAGE, PATIENCE, |len| share.question(len)).await?
+        {
+            let request = minicbor::decode::<Request>(&bytes);
+            drop(bytes);
             // Until the reply is taken; a push takes its time and little memory.
             let mut held = None;
-            let answered = match (minicbor::decode::<Request>(&bytes), &offer) {
+            let answered = match (request, &offer) {
                 (Ok(Request::Push { moves }), Some(offer)) => {
                     let back = Connection {
                         peer,
@@ -62,7 +66,7 @@ impl Shared {
                     return say(stream, &Reply::Refused { reason, message }).await;
                 }
             }
-            drop(held);
+            drop((held, question));
         }
         Ok(())
     }

@@ -292,6 +292,32 @@ fn a_push_after_the_right_to_read_was_taken_away_meets_nothing() {
 }
 
 #[test]
+fn long_questions_that_never_end_cost_a_server_little() {
+    bounded(async {
+        let server = Server::start(|_| Permission::Read).await;
+        let nodes: Vec<Node> = (0..16).map(|_| stranger()).collect();
+        let all_but_one = [&(MAX_MESSAGE as u32).to_le_bytes()[..], &vec![7; MAX_MESSAGE - 1]].concat();
+        let mut held = Vec::new();
+        for node in &nodes {
+            let connection = server.dial(node).await;
+            for index in 0..32 {
+                let opened = match index % 2 {
+                    0 => node.open_sync(&connection).await,
+                    _ => node.open_records(connection.peer, connection.id).await,
+                };
+                let mut stream = opened.unwrap();
+                // More than fits into what lies between: who has written it was read.
+                if stream.write_all(&all_but_one).await.is_ok() {
+                    held.push(stream);
+                }
+            }
+        }
+        assert!((16..=32).contains(&held.len()), "{} are read", held.len());
+        server.assert_serves().await;
+    });
+}
+
+#[test]
 fn one_peer_has_its_streams_and_no_more() {
     bounded(async {
         let server = Server::start(|_| Permission::Read).await;
