@@ -24,7 +24,7 @@ use super::remote::failed;
 use super::{Brought, FetchReport, Goal, Remote, Step, commits, depth, in_waves, paths};
 use crate::session::backoff;
 use crate::session::bases::Ask;
-use crate::session::plan::{Contradiction, Plan, Promise, Want};
+use crate::session::plan::{Contradiction, Plan, Promise, Reach, Want};
 use crate::session::schedule::{LinkId, Outlook, Schedule};
 use crate::wire::records::OFFER_LEN;
 use crate::{Connection, Error, Node};
@@ -122,7 +122,7 @@ impl<'a> Driver<'a> {
         started: Instant,
     ) -> Self {
         Self {
-            schedule: Schedule::new(Plan::default()),
+            schedule: Schedule::new(Plan::new(Reach::Everything)),
             network,
             requests: HashMap::new(),
             contents,

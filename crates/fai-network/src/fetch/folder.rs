@@ -14,7 +14,7 @@ use super::here::Here;
 use super::{FetchReport, Step, check, in_waves, kept, paths};
 use crate::Error;
 use crate::session::bases::{Ask, Bases, Form, Offer};
-use crate::session::plan::{Contradiction, Plan, Promise, Totals};
+use crate::session::plan::{Contradiction, Plan, Promise, Reach, Totals};
 
 /// Records that are asked of the readers and not taken yet. Only [`READY`] of them hold memory.
 const UNDER_WAY: usize = 512;
@@ -62,7 +62,7 @@ fn run(
         }
         drop((asked, tell));
         let mut copy = Copy {
-            plan: Plan::default(),
+            plan: Plan::new(Reach::Everything),
             retry: VecDeque::new(),
             bases: Bases::default(),
             here: Here { repository, store },
