@@ -108,7 +108,7 @@ async fn end_of(stream: &mut Stream) -> (Vec<u8>, Option<io::ErrorKind>) {
     (rest, ended.err().map(|error| error.kind()))
 }
 
-async fn refusal(stream: &mut Stream) -> (Reason, String) {
+pub async fn refusal(stream: &mut Stream) -> (Reason, String) {
     let reply = frame::read(stream, MAX_MESSAGE).await.unwrap().unwrap();
     match minicbor::decode(&reply).unwrap() {
         Reply::Refused { reason, message } => (reason, message),
