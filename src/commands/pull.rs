@@ -346,11 +346,10 @@ fn diverged(
         branch: short(branch).to_owned(),
     };
     let hint = format!(
-        "{} commits are only here, {count} only there (up to {}); nothing was lost and nothing moved. Look at theirs with \
-         `fai log {}`",
+        "{} commits are only here, {count} only there; nothing was lost and nothing moved. `fai log {theirs}` shows theirs, \
+         `fai merge {theirs}` joins both",
         ours.unwrap_or_default(),
-        theirs.short(),
-        theirs.short()
+        theirs = theirs.short(),
     );
     Hinted::new(error, hint).into()
 }
