@@ -1,5 +1,5 @@
-//! What a command needs to know of its surroundings: folder, clock, user, settings, terminal. The only place that
-//! reads the environment.
+//! What a command needs to know of its surroundings: folder, clock, user, settings. The only place that reads the
+//! environment, but for what terminals (`ui`) and other programs (`code`) are asked by.
 
 use std::path::{Path, PathBuf};
 

@@ -171,7 +171,7 @@ impl Args {
         let mut remotes = Vec::new();
         if self.all {
             for (name, commit) in repository.remote_refs()? {
-                let name = name.trim_start_matches("refs/remotes/").to_owned();
+                let name = name.strip_prefix("refs/remotes/").unwrap_or(&name).to_owned();
                 let shown = context.out.paint("31", &name);
                 context.out.line(format!(
                     "  {shown}{}",

@@ -5,6 +5,7 @@ use fai_core::repo::{Choice, Error, MergeKind, MergeReport, MergeRequest, Outcom
 use serde_json::{Value, json};
 
 use crate::context::Context;
+use crate::present::ensure_present;
 use crate::ui::errors::Negative;
 use crate::ui::format::size;
 use crate::ui::{Bar, Symbol};
@@ -88,9 +89,11 @@ impl Common {
             return go_on(context, &repository);
         }
         let name = self.revision.unwrap_or_default();
+        let other = repository.resolve(&name)?;
+        ensure_present(context, &repository, repository.files_to_merge(kind, other)?)?;
         let request = more(MergeRequest {
             kind,
-            other: repository.resolve(&name)?,
+            other,
             name,
             message: (!self.message.is_empty()).then(|| self.message.join("\n\n")),
             author: context.author(&repository, None)?,

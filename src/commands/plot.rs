@@ -1,10 +1,9 @@
 //! `fai plot`
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::ValueEnum;
 use fai_core::Repository;
 use fai_core::object::CommitId;
@@ -15,6 +14,7 @@ use crate::context::Context;
 use crate::present::ensure_present;
 use crate::ui::Symbol;
 use crate::ui::errors::Hinted;
+use crate::ui::file::write_whole;
 use crate::ui::format;
 use crate::ui::plot::{Line, Look, MAX_LINES, Plot, svg, terminal};
 
@@ -81,7 +81,7 @@ impl Args {
             Some(path) => {
                 let text = svg(&plot).ok_or_else(nothing)?;
                 let target = context.folder.join(path);
-                fs::write(&target, text).with_context(|| format!("cannot write {}", target.display()))?;
+                write_whole(&target, text.as_bytes())?;
                 let line = format!("Wrote {}", context.shown(&target));
                 context.out.say(Symbol::Done, line)?;
                 if let Some(fields) = document.as_object_mut() {

@@ -235,7 +235,9 @@ fn advice(error: &Error) -> Option<&'static str> {
         Error::NotInConflict(_) => "`fai resolve` alone lists what is open",
         Error::StillInConflict { .. } => "`--ours` and `--theirs` always decide",
         Error::Unrelated(_) => "--allow-unrelated-histories merges them all the same",
-        Error::LocalChanges(_) => "commit or move them first, or use `--force` to lose them",
+        Error::LocalChanges(_) => {
+            "commit or move them first; where the command has `--force`, `fai undo` brings them back after it"
+        }
         Error::CannotKeep { .. } => {
             "make room or take the files away; `--force` goes on all the same, and they are lost"
         }
@@ -261,7 +263,7 @@ fn advice(error: &Error) -> Option<&'static str> {
             "`fai commit` keeps them, `fai checkout PATH` brings one back, `fai rm --force` gives them up"
         }
         Error::FalseFile(_) => "whoever made the commit lied about it, or their disk did: do not trust that copy",
-        Error::Diverged { .. } => "`fai pull` shows what is only here and only there",
+        Error::Diverged { .. } => "`fai merge` joins both; `fai log --graph --all` shows where they part",
         Error::NoSuchBranch { .. } => "`fai push` makes it there, where you may push",
         Error::Busy(_) => "wait until another one is done",
         Error::BeingWritten(_) => {
@@ -286,12 +288,14 @@ fn advice(error: &Error) -> Option<&'static str> {
             source,
             ..
         }) if source.kind() == io::ErrorKind::NotFound => "a pack is gone: `fai fsck` names the files that need it",
-        Error::Database(DatabaseError::Newer { .. }) => "use the newer fai that wrote this repository",
+        Error::Database(DatabaseError::Newer { .. }) | Error::Storage(StorageError::Newer(_)) => {
+            "use the newer fai that wrote this repository"
+        }
         Error::Database(DatabaseError::Foreign(_) | DatabaseError::Damaged { .. }) => {
             "`fai fsck --rebuild` makes a new database from the packs"
         }
         Error::Path(PathError::Outside(_)) => "name a path inside the repository; `-C DIR` works in another one",
-        Error::Path(_) | Error::BadTree { .. } => "rename it: the rules are in docs/format.md, under \"Names\"",
+        Error::Path(_) | Error::BadTree { .. } => "rename it: the rules are in docs/format.md, under \"Tree\"",
         Error::BadConfig { .. } => "correct the file in an editor",
         Error::WrongKind { .. } | Error::BadCommit(_) | Error::Usage(_) => return None,
         Error::BadHead(_) => "`fai checkout main` writes it anew",

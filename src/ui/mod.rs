@@ -2,6 +2,7 @@
 
 pub mod bar;
 pub mod errors;
+pub mod file;
 pub mod format;
 pub mod graph;
 pub mod logging;

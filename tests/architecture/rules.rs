@@ -14,8 +14,6 @@ const CRATES: &[(&str, &[&str])] = &[
 const TEST_ONLY: &str = "fai-testkit";
 /// The modules of fai-core; each may use itself and what stands to its left.
 const ORDER: &[&str] = &["object", "tensor", "chunking", "codec", "storage", "database", "repo"];
-/// Modules of fai-core that every other one may use and that use none of `ORDER`.
-const NEUTRAL: &[&str] = &["progress"];
 /// Files of fai-core that may contain `unsafe`, each for a measured gain.
 const UNSAFE_ALLOWED: &[&str] = &[];
 pub const LONGEST_FILE: usize = 600;
@@ -89,10 +87,9 @@ pub fn core_arrows(source: &Source) -> Vec<String> {
         .and_then(|inner| inner.split(['/', '.']).next());
     let allowed = match module {
         None | Some("lib") => return Vec::new(),
-        Some(module) if NEUTRAL.contains(&module) => &[],
         Some(module) => match ORDER.iter().position(|name| *name == module) {
             Some(position) => &ORDER[..=position],
-            None => return vec![source.violation(1, "this module is neither in ORDER nor in NEUTRAL")],
+            None => return vec![source.violation(1, "this module is not in ORDER")],
         },
     };
     let mut violations = Vec::new();
@@ -100,7 +97,7 @@ pub fn core_arrows(source: &Source) -> Vec<String> {
         for (at, name) in names_after(&source.code, root) {
             // `super` mostly stays inside the module; it leaves it only by naming another one.
             let inside = root == "super" && !ORDER.contains(&name);
-            if !inside && !allowed.contains(&name) && !NEUTRAL.contains(&name) {
+            if !inside && !allowed.contains(&name) {
                 let what = format!(
                     "`{root}::{name}`: {} may use only {allowed:?}",
                     module.unwrap_or_default()

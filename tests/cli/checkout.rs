@@ -1,7 +1,7 @@
 //! `fai checkout`
 
 use crate::support::{Sandbox, files_below, short};
-use fai_testkit::{DType, Tensor, gguf, noise, safetensors};
+use fai_testkit::{DType, Tensor, gguf, noise, normal, safetensors};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -235,6 +235,38 @@ fn another_folder_gets_identical_files() {
     assert_eq!(fs::read(out.join("empty")).unwrap(), b"not any more");
     sandbox.ok(&["checkout", "HEAD", "--to", "../out", "--force"]);
     assert!(files_below(&out) == expected);
+}
+
+#[test]
+fn versions_that_stand_on_each_other_are_written_side_by_side() {
+    let sandbox = Sandbox::new();
+    // Six megabytes each, every one a step further from the first: each is stored against the one before.
+    let mut values = normal(1, 1_500_000);
+    for step in 0..4usize {
+        for (index, value) in values.iter_mut().enumerate().filter(|(index, _)| index % 3 == step % 3) {
+            *value *= 1.0 + (index % 16) as f32 * 1e-4;
+        }
+        let model = safetensors::write(&[Tensor::of("w", DType::F32, &[1_500_000], &values)]);
+        sandbox.write(&format!("run/step-{step}/model.safetensors"), model);
+        sandbox.write(
+            &format!("run/step-{step}/log.bin"),
+            noise(step as u64, 5_000_000 + 10 * step),
+        );
+        sandbox.commit("a step");
+    }
+    let stats = sandbox.json(&["stats"]);
+    assert!(stats["encodings"].to_string().contains("delta"), "{stats}");
+    let expected = files_below(&sandbox.root());
+    for threads in ["1", "4"] {
+        let out = sandbox.outside().join(threads);
+        let to = format!("../{threads}");
+        let output = sandbox
+            .command(&["checkout", "HEAD", "--to", &to])
+            .env("FAI_THREADS", threads)
+            .output();
+        assert!(output.unwrap().status.success());
+        assert!(files_below(&out) == expected);
+    }
 }
 
 #[test]

@@ -517,3 +517,43 @@ fn a_picked_commit_keeps_its_author_and_metrics_also_after_a_conflict() {
         ("said anew".to_owned(), "Bea".to_owned())
     );
 }
+
+#[test]
+fn long_entries_of_a_header_are_merged_like_short_ones() {
+    let with = |template: &str, epoch: &str, weight: u8| {
+        let header = json!({
+            "__metadata__": { "format": "pt", "template": template, "epoch": epoch },
+            "w": { "dtype": "U8", "shape": [2], "data_offsets": [0, 2] },
+        });
+        let header = header.to_string();
+        [
+            &(header.len() as u64).to_le_bytes()[..],
+            header.as_bytes(),
+            &[weight, weight],
+        ]
+        .concat()
+    };
+    let (old, new) = ("old ".repeat(200), "new ".repeat(200));
+    let (sandbox, _, other) = forked(
+        |sandbox| sandbox.write("m.safetensors", with(&old, "1", 1)),
+        |sandbox| sandbox.write("m.safetensors", with(&new, "1", 2)),
+        |sandbox| sandbox.write("m.safetensors", with(&old, "2", 1)),
+    );
+    sandbox.ok(&["merge", &other]);
+    let merged = sandbox.read("m.safetensors");
+    let len = u64::from_le_bytes(merged[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&merged[8..8 + len]).unwrap();
+    assert_eq!(
+        header["__metadata__"],
+        json!({ "format": "pt", "template": new, "epoch": "2" })
+    );
+    assert_eq!(merged[8 + len..], [2, 2]);
+    // Both changed it: no side's text goes without a word.
+    let (sandbox, _, other) = forked(
+        |sandbox| sandbox.write("m.safetensors", with(&old, "1", 1)),
+        |sandbox| sandbox.write("m.safetensors", with(&new, "1", 1)),
+        |sandbox| sandbox.write("m.safetensors", with("another", "1", 1)),
+    );
+    let report = conflicting(&sandbox, &["merge", &other]);
+    assert_eq!(report["conflicts"][0]["detail"], json!(["__metadata__.template"]));
+}

@@ -396,3 +396,30 @@ fn patterns_that_are_none_are_refused_before_anything_happens() {
         .is("usage", &["!x"]);
     assert!(!sandbox.exists("clone"));
 }
+
+#[test]
+fn a_merge_fetches_what_both_sides_changed_and_nothing_else() {
+    let table = |first: &str, last: &str| format!("{first}\n{}{last}\n", "same\n".repeat(50));
+    let owner = Sandbox::with(&[
+        ("data/train.txt", table("a", "b").as_bytes()),
+        ("data/test.bin", &noise(3, 300_000)),
+        ("readme.md", b"# A model\n"),
+    ]);
+    owner.ok(&["switch", "-c", "theirs"]);
+    owner.write("data/train.txt", table("A", "b"));
+    owner.write("data/test.bin", noise(4, 300_000));
+    owner.commit("their data");
+    owner.ok(&["switch", "main"]);
+    owner.write("data/train.txt", table("a", "B"));
+    owner.commit("our data");
+    let server = Server::start(&owner, &[]);
+    let (cloner, _) = without_data(&server);
+    let merged = cloner.ok(&["merge", "origin/theirs"]);
+    assert_eq!(merged["outcome"], "committed", "{merged}");
+    let output = cloner.inside(&["cat", "HEAD:data/train.txt"]).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), table("A", "B"));
+    // Taken as it is, by its id.
+    let absent = cloner.ok(&["status"])["absent"].clone();
+    assert!(absent.as_array().unwrap().contains(&json!("data/test.bin")), "{absent}");
+    cloner.assert_sound();
+}

@@ -426,6 +426,24 @@ fn interrupted_checkouts_leave_no_files() {
     assert!(left.len() <= 1, "{left:?}");
 }
 
+#[test]
+fn what_a_killed_eviction_took_aside_goes_only_if_it_is_stored() {
+    let mut fixture = Fixture::new();
+    fixture.write("model.bin", &noise(7, 5000));
+    fixture.commit("a model");
+    let listed = fixture.open().list(None, &RepoPath::root()).unwrap();
+    let aside = |number: u32| {
+        let name = format!(".fai/tmp/evicted-{}-{number}", listed[0].file);
+        fixture.root().join(name)
+    };
+    fs::write(aside(0), noise(7, 5000)).unwrap();
+    // Somebody wrote to it between its being stored and its being taken aside: this is all that is left of that.
+    fs::write(aside(1), noise(8, 5000)).unwrap();
+    gc(&fixture, now());
+    assert!(!aside(0).exists());
+    assert_eq!(fs::read(aside(1)).unwrap(), noise(8, 5000));
+}
+
 /// Names the repository that the child process collects in, and the step at which it dies.
 const SWITCH: &str = "FAI_TEST_CRASHING_COLLECTION";
 

@@ -267,7 +267,14 @@ fn a_file_that_is_no_database_is_set_aside() {
 fn refs_and_staging_survive_a_database_with_damaged_pages() {
     const PAGE: usize = 4096;
     let fixture = Fixture::with_history();
-    fixture.sql("INSERT INTO refs SELECT 'refs/tags/v1', target FROM refs; PRAGMA wal_checkpoint(TRUNCATE)");
+    fixture.sql(
+        "INSERT INTO refs SELECT 'refs/tags/v1', target FROM refs;
+         INSERT INTO tag_messages SELECT 'refs/tags/v1', target, 'first release', 'A', '', 0, 0 FROM refs LIMIT 1;
+         INSERT INTO upstreams VALUES ('main', 'origin', 'main');
+         INSERT INTO pending SELECT 1, 'merge', target, target, target, 1 FROM refs LIMIT 1;
+         INSERT INTO conflicts VALUES ('a', 'binary', '[]');
+         PRAGMA wal_checkpoint(TRUNCATE)",
+    );
     let before = everything(&fixture.open());
     // The root page of the index of records becomes nonsense.
     let page: u32 = rusqlite::Connection::open(fixture.database())
@@ -286,6 +293,52 @@ fn refs_and_staging_survive_a_database_with_damaged_pages() {
     let kept = "2 refs, 1 staged paths, 2 operations";
     assert!(report.recovered[0].contains(kept), "{:?}", report.recovered);
     assert_eq!(everything(&repository), before);
+    assert_eq!(repository.underway().unwrap().unwrap().conflicts.len(), 1);
+    assert!(repository.upstream("main").unwrap().is_some());
+    assert_eq!(
+        repository.tags().unwrap()[0].message.as_ref().unwrap().message,
+        "first release"
+    );
+}
+
+#[test]
+fn a_rescue_that_was_killed_goes_on() {
+    let fixture = Fixture::with_history();
+    let before = everything(&fixture.open());
+    fixture.sql("PRAGMA wal_checkpoint(TRUNCATE)");
+    // The damaged one is gone, but for its log, and the new one is not in its place.
+    let named = |name: &str| fixture.root().join(".fai").join(name);
+    fs::rename(fixture.database(), named("db.sqlite.new")).unwrap();
+    fs::write(named("db.sqlite-wal"), noise(3, 9000)).unwrap();
+    let (repository, report) = Repository::fsck_rebuild_at(fixture.root(), None, PATIENCE, &Silent).unwrap();
+    assert_eq!(report.problems, []);
+    assert_eq!(everything(&repository), before);
+    assert!(!named("db.sqlite.new").exists());
+    assert_eq!(fs::read(named("db.sqlite.damaged-wal")).unwrap(), noise(3, 9000));
+}
+
+#[test]
+fn what_a_newer_version_wrote_is_not_rewritten() {
+    let fixture = Fixture::with_history();
+    let packs = fixture.packs();
+    let path = &packs[0];
+    let whole = fs::read(path).unwrap();
+    // Another version, and an index that this one cannot read.
+    let mut newer = whole.clone();
+    newer[8] = 2;
+    let last = newer.len() - 60;
+    newer[last] ^= 1;
+    fs::write(path, &newer).unwrap();
+    let error = fixture.open().fsck(&REBUILD, &Silent).unwrap_err();
+    assert_eq!(error.kind(), "newer_version");
+    assert_eq!(fs::read(path).unwrap(), newer);
+    // When all else is of this version, it is that byte that is damaged.
+    let mut damaged = whole.clone();
+    damaged[8] = 2;
+    fs::write(path, &damaged).unwrap();
+    assert_eq!(fixture.fsck(REBUILD).problems, []);
+    assert_eq!(fixture.packs(), packs);
+    assert_eq!(fs::read(path).unwrap(), whole);
 }
 
 /// Remembers what the user is told.

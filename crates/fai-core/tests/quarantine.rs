@@ -2,14 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod common;
+
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
+use common::{FULL, Fixture, REBUILD, everything};
 use fai_core::Repository;
 use fai_core::codec::{Base, Codec, Encoder};
 use fai_core::object::{FileId, Hash, Id, Kind, Object, Time, Tree, TreeEntry};
-use fai_core::repo::{Error, FsckOptions, InitOptions, Quarantine, Silent, Store};
+use fai_core::repo::{Error, FsckOptions, InitOptions, Quarantine, RefMove, Silent, Store};
 use fai_core::storage::{Checker, RecordHeader};
 use fai_core::tensor::Element;
 
@@ -65,6 +68,51 @@ fn packs_that_were_being_moved_when_the_process_died_are_the_repositorys() {
     drop(next);
     repository.store().adopt_orphans().unwrap();
     assert!(!has(&repository, &two));
+}
+
+#[test]
+fn a_rebuild_goes_on_with_what_was_being_moved() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = repository(folder.path());
+    let slot = folder.path().join(".fai/quarantine/0");
+    let empty = Tree::default();
+    put(&repository.quarantine().unwrap(), &[&empty]);
+    fs::write(slot.join("moving"), b"").unwrap();
+    repository.fsck(&REBUILD, &Silent).unwrap();
+    assert!(has(&repository, &empty));
+    assert!(!slot.join("moving").exists());
+}
+
+#[test]
+fn a_set_of_refs_that_cannot_move_changes_no_file() {
+    let fixture = Fixture::with_history();
+    let repository = fixture.open();
+    let before = everything(&repository);
+    let newest = repository.resolve("HEAD").unwrap();
+    let older = repository.resolve("HEAD~1").unwrap();
+    let moved = |name: &str, before, after| RefMove {
+        name: name.to_owned(),
+        before,
+        after: Some(after),
+    };
+    let main = moved("refs/heads/main", Some(newest), older);
+    for (other, kind) in [
+        (moved("refs/heads/main/more", None, newest), "in_the_way"),
+        (moved("refs/heads/other", Some(older), newest), "ref_moved"),
+    ] {
+        let quarantine = repository.quarantine().unwrap();
+        let refused = repository.accept(quarantine, &[main.clone(), other], Time::default(), "push", &Silent);
+        assert_eq!(refused.unwrap_err().kind(), kind);
+        assert_eq!(everything(&repository), before);
+    }
+    let quarantine = repository.quarantine().unwrap();
+    repository
+        .accept(quarantine, &[main], Time::default(), "push", &Silent)
+        .unwrap();
+    assert_eq!(repository.resolve("HEAD").unwrap(), older);
+    assert_eq!(repository.fsck(&FULL, &Silent).unwrap().problems, []);
+    let status = repository.status(&Silent).unwrap();
+    assert!(status.modified.is_empty(), "{:?}", status.modified);
 }
 
 #[test]

@@ -8,9 +8,9 @@ mod tables;
 mod tensors;
 mod texts;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use fai_core::Repository;
 use fai_core::object::{CommitId, RepoPath};
 use fai_core::repo::{AbsentFile, ChangedFile, Comparison, Depth, Error, Version};
@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use crate::context::Context;
 use crate::present::ensure_present;
+use crate::ui::file::write_whole;
 use crate::ui::{Bar, pager};
 
 /// Compare versions: files, tensors, and text line by line
@@ -69,7 +70,7 @@ impl Args {
         };
         let comparison = compare(context, &repository, &old, &new, &scope, depth)?;
         if let Some(file) = &self.html {
-            write_page(&context.folder.join(file), &page::page(&comparison))?;
+            write_whole(&context.folder.join(file), page::page(&comparison).as_bytes())?;
         }
         if context.out.json {
             return context.out.document(&json::document(&repository, &comparison)?);
@@ -183,17 +184,4 @@ pub fn against_parent(
     let comparison = compare(context, repository, &old, &new, &RepoPath::root(), Depth::Names)?;
     summary::print_changes(context, repository, &comparison, false)?;
     json::document(repository, &comparison)
-}
-
-/// Writes a file as a whole or not at all.
-fn write_page(path: &Path, text: &str) -> Result<()> {
-    let what = || format!("cannot write {}", path.display());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut file = tempfile::Builder::new()
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
-        .tempfile_in(folder.unwrap_or(Path::new(".")))
-        .with_context(what)?;
-    std::io::Write::write_all(&mut file, text.as_bytes()).with_context(what)?;
-    file.persist(path).with_context(what)?;
-    Ok(())
 }

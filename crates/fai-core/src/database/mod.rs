@@ -234,17 +234,8 @@ impl Database {
         &self,
         work: impl FnOnce(&Writer<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.ensure_triggers()?;
-        let begun = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate);
         let current = self.current.borrow().clone();
-        let mut writer = Writer {
-            inner: begun.map_err(|source| self.wrap(source))?,
-            database: self,
-            command: None,
-            unfinished: Cell::new(false),
-            entered: Cell::new(false),
-        };
-        writer.open_command(current.as_ref())?;
+        let writer = self.begin(current.as_ref())?;
         let value = work(&writer)?;
         let current = writer.close_command(current.as_ref())?;
         writer.inner.commit().map_err(|source| self.wrap(source))?;
@@ -252,6 +243,29 @@ impl Database {
             *self.current.borrow_mut() = current;
         }
         Ok(value)
+    }
+
+    /// Runs `work` as [`Database::transaction`] would, and undoes it: what it refuses is known before anything else is done.
+    ///
+    /// # Errors
+    /// The error of `work`, or of SQLite.
+    pub fn rehearse<E: From<DatabaseError>>(&self, work: impl FnOnce(&Writer<'_>) -> Result<(), E>) -> Result<(), E> {
+        let current = self.current.borrow().clone();
+        work(&self.begin(current.as_ref())?)
+    }
+
+    fn begin(&self, current: Option<&commands::Current>) -> Result<Writer<'_>, DatabaseError> {
+        self.ensure_triggers()?;
+        let begun = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate);
+        let mut writer = Writer {
+            inner: begun.map_err(|source| self.wrap(source))?,
+            database: self,
+            command: None,
+            unfinished: Cell::new(false),
+            entered: Cell::new(false),
+        };
+        writer.open_command(current)?;
+        Ok(writer)
     }
 
     /// What SQLite itself thinks of the file: empty when all is well.

@@ -227,6 +227,7 @@ impl Repository {
     pub fn rename_branch(&self, old: &str, new: &str, time: Time) -> Result<(), Error> {
         let (from, to) = (format!("{HEADS}{old}"), format!("{HEADS}{new}"));
         check_new_ref(&to)?;
+        let _alone = self.alone()?;
         let is_current = self.head()? == Head::Branch(from.clone());
         let command = format!("branch: renamed {old} to {new}");
         let commit = match (self.database().read_ref(&from)?, is_current) {

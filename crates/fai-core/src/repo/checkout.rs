@@ -466,19 +466,22 @@ impl Repository {
     }
 }
 
-/// Removes what a killed checkout left aside. The caller holds the lock under which such files are written, so
-/// nobody needs them any more.
-fn discard_leftovers(temporary: &Path) -> Result<(), Error> {
+/// Removes what a killed checkout left aside, and returns how many files it was, and their length. The caller holds the
+/// lock under which such files are written, so nobody needs them any more.
+pub(super) fn discard_leftovers(temporary: &Path) -> Result<(u64, u64), Error> {
+    let (mut files, mut bytes) = (0, 0);
     let listing = std::fs::read_dir(temporary).map_err(Error::io("list", temporary))?;
     for entry in listing {
         let path = entry.map_err(Error::io("list", temporary))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // What an eviction took aside is removed by the next one, which looks at it before.
+        // What an eviction took aside may be the only copy of what it holds: the next one looks at it before it goes.
         if name != "clock" && !name.starts_with(ASIDE) {
+            bytes += path.symlink_metadata().map_or(0, |metadata| metadata.len());
+            files += 1;
             std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         }
     }
-    Ok(())
+    Ok((files, bytes))
 }
 
 /// Paths at which two snapshots differ.

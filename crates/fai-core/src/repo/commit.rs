@@ -52,8 +52,14 @@ impl Repository {
     /// the branch moved meanwhile.
     pub fn commit(&self, request: &CommitRequest) -> Result<CommitReport, Error> {
         let _pin = self.pin()?;
+        // A detached HEAD moves, and a checkout would move it, too.
+        let detached = |head: &Head| matches!(head, Head::Detached(_));
+        let alone = detached(&self.head()?).then(|| self.alone()).transpose()?;
         let _lock = super::durable::lock(&self.directory.join("commit.lock"), false)?;
         let (head, parent) = (self.head()?, self.head_commit()?);
+        if detached(&head) && alone.is_none() {
+            return Err(Error::RefMoved("HEAD".to_owned()));
+        }
         let earlier = self.earlier(request, &head, parent)?;
         let staging = self.database().staging()?;
         let base = self.tree_of(parent)?;

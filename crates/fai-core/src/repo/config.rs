@@ -86,19 +86,42 @@ impl Config {
     /// # Errors
     /// When the key has no section, or the file cannot be read or written.
     pub fn change(path: &Path, key: &str, value: Option<&str>) -> Result<(), Error> {
-        Self::put(path, key, value.map(typed))
+        Self::edit(path, [(key, value.map(typed))])
     }
 
-    /// The same for a list of texts; an empty one is removed.
+    /// The same for lists of texts, all at once; an empty one is removed.
     ///
     /// # Errors
     /// As [`Config::change`].
-    pub fn change_list(path: &Path, key: &str, list: &[String]) -> Result<(), Error> {
-        let array: toml_edit::Array = list.iter().map(String::as_str).collect();
-        Self::put(path, key, (!list.is_empty()).then_some(Value::Array(array)))
+    pub fn change_lists(path: &Path, lists: &[(&str, &[String])]) -> Result<(), Error> {
+        let array = |list: &[String]| Value::Array(list.iter().map(String::as_str).collect());
+        let values = lists
+            .iter()
+            .map(|(key, list)| (*key, (!list.is_empty()).then(|| array(list))));
+        Self::edit(path, values)
     }
 
-    fn put(path: &Path, key: &str, value: Option<Value>) -> Result<(), Error> {
+    /// Puts values into the file in one replacement of it.
+    fn edit<'k>(path: &Path, values: impl IntoIterator<Item = (&'k str, Option<Value>)>) -> Result<(), Error> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        }
+        let _exclusive = lock(&path.with_extension("lock"), false)?;
+        let mut config = Self::read(path)?;
+        for (key, value) in values {
+            config.put(key, value)?;
+        }
+        let text = config.document.to_string();
+        if text.len() as u64 > MAX_LEN {
+            return Err(Error::Usage(format!(
+                "{} would be longer than {MAX_LEN} bytes, which nobody reads",
+                path.display()
+            )));
+        }
+        replace_file(&config.path, text.as_bytes())
+    }
+
+    fn put(&mut self, key: &str, value: Option<Value>) -> Result<(), Error> {
         let parts: Vec<&str> = key.split('.').collect();
         let valid = |part: &&str| {
             !part.is_empty()
@@ -114,12 +137,7 @@ impl Config {
                 "{key:?} has no section: settings are named like user.name"
             )));
         }
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        }
-        let _exclusive = lock(&path.with_extension("lock"), false)?;
-        let mut config = Self::read(path)?;
-        let mut table = config.document.as_table_mut();
+        let mut table = self.document.as_table_mut();
         for section in sections {
             let entry = table.entry(section).or_insert_with(|| Item::Table(Table::new()));
             let found = entry.as_table_mut();
@@ -133,7 +151,7 @@ impl Config {
                 table.remove(name);
             }
         }
-        replace_file(&config.path, config.document.to_string().as_bytes())
+        Ok(())
     }
 }
 

@@ -446,7 +446,7 @@ impl Error {
             Error::Usage(_) => "usage",
             Error::NoSpace { .. } => "no_space",
             Error::Storage(StorageError::Damaged { .. } | StorageError::NotAPack { .. }) => "damaged",
-            Error::Database(DatabaseError::Newer { .. }) => "newer_version",
+            Error::Database(DatabaseError::Newer { .. }) | Error::Storage(StorageError::Newer(_)) => "newer_version",
             Error::Database(DatabaseError::Foreign(_) | DatabaseError::Damaged { .. }) => "damaged",
             Error::Io { .. } | Error::Storage(_) | Error::Ingest(_) => "io",
             Error::Database(_) => "database",

@@ -133,7 +133,7 @@ impl Repository {
     }
 
     /// Removes what killed processes had taken aside, if it is what is stored. Anything else is told of, and stays.
-    fn finish_evictions(&self, temporary: &Path, progress: &dyn Progress) -> Result<(), Error> {
+    pub(super) fn finish_evictions(&self, temporary: &Path, progress: &dyn Progress) -> Result<(), Error> {
         let listing = fs::read_dir(temporary).map_err(Error::io("list", temporary))?;
         for entry in listing {
             let path = entry.map_err(Error::io("list", temporary))?.path();

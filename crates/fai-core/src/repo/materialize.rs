@@ -15,15 +15,19 @@ use super::content::FileReader;
 use super::progress::{Event, Progress};
 use super::snapshot::Entry;
 use super::worktree::{file_stat, passes_link};
+use super::write_order::groups;
 use super::{Error, Repository, Store};
 use crate::chunking::all_zero;
 use crate::codec::Codec;
 use crate::database::FileStat;
 use crate::object::{DecodeError, Hash, Id, Kind, RepoPath};
-use crate::storage::{free_space, sync_folder};
+use crate::storage::{Recent, free_space, sync_folder};
 
 /// After so many bytes of one file its write-back is started, so that the sync at the end is short.
 const WRITE_BACK: u64 = 64 << 20;
+
+/// Bytes of chunks that are held for those that stand on them.
+const RECENT: usize = 64 << 20;
 
 /// Up to so many files are synced one by one; more are synced together with their file system.
 const SYNC_EACH: usize = 16;
@@ -56,8 +60,8 @@ struct Output {
 enum Job<'a> {
     /// A file from beginning to end.
     Whole(usize, &'a Target),
-    /// A chunk of a long file.
-    Chunk(Arc<Output>, ChunkJob),
+    /// A chunk of a long file, and whether others may stand on it soon.
+    Chunk(Arc<Output>, ChunkJob, bool),
 }
 
 /// A chunk to decode and write.
@@ -73,6 +77,8 @@ struct Writing<'a> {
     temporary: &'a Path,
     progress: &'a dyn Progress,
     sync_each: bool,
+    /// Chunks of files that are written side by side.
+    recent: Recent,
     /// Hash and length of a chunk that was read and held nothing but zeros: mostly the next such chunk is the same.
     zeros: Mutex<Option<(Hash, u64)>>,
     /// Set with the first failure: everybody stops.
@@ -106,6 +112,7 @@ impl Repository {
             temporary,
             progress,
             sync_each: targets.len() <= SYNC_EACH,
+            recent: Recent::new(RECENT),
             zeros: Mutex::default(),
             stopped: AtomicBool::new(false),
             failure: Mutex::default(),
@@ -209,22 +216,42 @@ impl Writing<'_> {
     fn feed<'t>(&self, targets: &'t [Target], workers: &Sender<Job<'t>>) -> Result<(), Error> {
         // Workers go away only after one of them has noted why.
         let stopped = |_| Error::Usage("writing was stopped by an earlier error".into());
-        for (index, target) in targets.iter().enumerate() {
+        let numbered = || targets.iter().enumerate();
+        for (index, target) in numbered().filter(|(_, target)| target.entry.size <= WHOLE) {
             self.progress.on(Event::File(target.path.as_str()));
-            if target.entry.size <= WHOLE {
-                workers.send(Job::Whole(index, target)).map_err(stopped)?;
-                continue;
+            workers.send(Job::Whole(index, target)).map_err(stopped)?;
+        }
+        let long: Vec<usize> = numbered()
+            .filter(|(_, target)| target.entry.size > WHOLE)
+            .map(|(index, _)| index)
+            .collect();
+        for group in groups(self.store, targets, &long)? {
+            let beside = group.len() > 1;
+            let mut jobs = Vec::new();
+            for index in group {
+                let Some(target) = targets.get(index) else { continue };
+                self.progress.on(Event::File(target.path.as_str()));
+                let (reader, output) = self.open(index, target)?;
+                let output = Arc::new(output);
+                reader.for_each_chunk(&mut |offset, extent| {
+                    let job = ChunkJob {
+                        hash: extent.hash,
+                        offset,
+                        len: extent.len,
+                    };
+                    if beside {
+                        jobs.push((Arc::clone(&output), job));
+                        return Ok(());
+                    }
+                    let job = Job::Chunk(Arc::clone(&output), job, false);
+                    workers.send(job).map_err(stopped)
+                })?;
             }
-            let (reader, output) = self.open(index, target)?;
-            let output = Arc::new(output);
-            reader.for_each_chunk(&mut |offset, extent| {
-                let job = ChunkJob {
-                    hash: extent.hash,
-                    offset,
-                    len: extent.len,
-                };
-                workers.send(Job::Chunk(Arc::clone(&output), job)).map_err(stopped)
-            })?;
+            // Stable: at one offset files keep their order, in which the older ones mostly come first.
+            jobs.sort_by_key(|(_, job)| job.offset);
+            for (output, job) in jobs {
+                workers.send(Job::Chunk(output, job, true)).map_err(stopped)?;
+            }
         }
         Ok(())
     }
@@ -252,7 +279,7 @@ impl Writing<'_> {
             }
             let result = match &job {
                 Job::Whole(index, target) => self.whole(*index, target),
-                Job::Chunk(output, job) => self.share(output, job, flusher),
+                Job::Chunk(output, job, beside) => self.share(output, job, *beside, flusher),
             };
             if let Err(error) = result {
                 return self.fail(error);
@@ -278,13 +305,20 @@ impl Writing<'_> {
                     offset,
                     len: extent.len,
                 },
+                false,
             )
         })?;
         self.finish(&output)
     }
 
-    fn share(&self, output: &Arc<Output>, job: &ChunkJob, flusher: &Sender<Arc<Output>>) -> Result<(), Error> {
-        self.write(output, job)?;
+    fn share(
+        &self,
+        output: &Arc<Output>,
+        job: &ChunkJob,
+        beside: bool,
+        flusher: &Sender<Arc<Output>>,
+    ) -> Result<(), Error> {
+        self.write(output, job, beside)?;
         let before = output.written.fetch_add(job.len, Ordering::Relaxed);
         if before / WRITE_BACK != (before + job.len) / WRITE_BACK {
             let _ = flusher.try_send(Arc::clone(output));
@@ -295,7 +329,7 @@ impl Writing<'_> {
         Ok(())
     }
 
-    fn write(&self, output: &Output, job: &ChunkJob) -> Result<(), Error> {
+    fn write(&self, output: &Output, job: &ChunkJob, beside: bool) -> Result<(), Error> {
         let chunk = (job.hash, job.len);
         let known = *self.zeros.lock().unwrap_or_else(PoisonError::into_inner);
         if known == Some(chunk) {
@@ -324,7 +358,11 @@ impl Writing<'_> {
             path: output.path(),
             source,
         };
-        self.store.with_location(&location, write)?.map_err(failed)?;
+        let written = match beside {
+            true => self.store.with_recent(&location, &self.recent, write)?,
+            false => self.store.with_location(&location, write)?,
+        };
+        written.map_err(failed)?;
         self.progress.on(Event::Bytes(job.len));
         Ok(())
     }
@@ -382,7 +420,7 @@ impl Prepared {
             let above = path.split_last().map(|(above, _)| above);
             // Files come sorted: most lie in the folder of the one before.
             if current != Some(above.clone()) {
-                folders.insert(ensure_folder(root, &path)?);
+                ensure_folder(root, &path, &mut folders)?;
                 current = Some(above);
             }
             let placing = temporary.persist(&destination).or_else(|refused| {
@@ -407,13 +445,11 @@ impl Prepared {
     }
 }
 
-/// Creates the folders above `path` below `root`. Never goes through a symbolic link, which could lead anywhere.
-fn ensure_folder(root: &Path, path: &RepoPath) -> Result<PathBuf, Error> {
+/// Creates the folders above `path` below `root`. Never goes through a symbolic link, which could lead anywhere. Adds to
+/// `changed` the folder that the file comes into, and those in which folders were created.
+fn ensure_folder(root: &Path, path: &RepoPath, changed: &mut BTreeSet<PathBuf>) -> Result<(), Error> {
     let mut folder = root.to_owned();
-    let Some((parent, _)) = path.split_last() else {
-        return Ok(folder);
-    };
-    for name in parent.names() {
+    for name in path.split_last().iter().flat_map(|(parent, _)| parent.names()) {
         folder.push(name);
         match folder.symlink_metadata() {
             Ok(metadata) if metadata.is_dir() => {}
@@ -429,10 +465,14 @@ fn ensure_folder(root: &Path, path: &RepoPath) -> Result<PathBuf, Error> {
                     wanted: "a folder",
                 });
             }
-            Err(_) => fs::create_dir(&folder).map_err(Error::io("create", &folder))?,
+            Err(_) => {
+                fs::create_dir(&folder).map_err(Error::io("create", &folder))?;
+                changed.extend(folder.parent().map(Path::to_owned));
+            }
         }
     }
-    Ok(folder)
+    changed.insert(folder);
+    Ok(())
 }
 
 /// Removes a file and the folders that it leaves empty. Behind a symbolic link there is nothing to remove.

@@ -66,6 +66,7 @@ mod undo;
 mod upstream;
 mod walk;
 mod worktree;
+mod write_order;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

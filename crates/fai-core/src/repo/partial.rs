@@ -108,8 +108,8 @@ impl Repository {
         if selection.is_none() && self.selection()?.is_none() {
             return Ok(());
         }
-        Config::change_list(&path, INCLUDE, include)?;
-        Config::change_list(&path, EXCLUDE, exclude)
+        // Both at once: with neither of them the repository would count as whole.
+        Config::change_lists(&path, &[(INCLUDE, include), (EXCLUDE, exclude)])
     }
 
     /// Those of `files` whose contents are not all here. None in a repository that takes everything: what is missing
@@ -279,7 +279,8 @@ impl Repository {
     }
 }
 
-fn named(files: impl IntoIterator<Item = (RepoPath, Entry)>) -> Vec<AbsentFile> {
+/// Files that have a path.
+pub(super) fn named(files: impl IntoIterator<Item = (RepoPath, Entry)>) -> Vec<AbsentFile> {
     let name = |(path, Entry { file, size, .. })| AbsentFile {
         path: Some(path),
         file,

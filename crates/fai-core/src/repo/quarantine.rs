@@ -11,6 +11,8 @@ mod deltas;
 
 use std::collections::HashSet;
 use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +28,7 @@ use super::durable::{lock, replace_file};
 use super::progress::{Event, Progress};
 use super::store::{Store, read_sealed};
 use super::{Error, Head, Repository};
-use crate::database::{Database, Operation};
+use crate::database::{Database, Operation, Writer};
 use crate::object::{CommitId, ContentHash, FileId, Hash, Id, Kind, Time};
 use crate::storage::{IndexEntry, SealedPack, list_packs, pack_path, sync_folder};
 
@@ -100,15 +102,12 @@ impl Repository {
     /// The quarantine with that name, unless it has an owner.
     fn slot(&self, name: &str) -> Result<Option<Quarantine>, Error> {
         let folder = self.directory.join("quarantine").join(name);
+        let Some(lock) = owned(&folder)? else {
+            return Ok(None);
+        };
         for part in ["objects", "incoming"] {
             let part = folder.join(part);
             fs::create_dir_all(&part).map_err(Error::io("create", &part))?;
-        }
-        let path = folder.join("lock");
-        let open = File::options().create(true).truncate(false).write(true).open(&path);
-        let lock = open.map_err(Error::io("open", &path))?;
-        if lock.try_lock().is_err() {
-            return Ok(None);
         }
         let pin = self.pin()?;
         // What was accepted here and not yet moved belongs to the repository, and is not this transfer's.
@@ -157,20 +156,28 @@ impl Repository {
         command: &str,
         progress: &dyn Progress,
     ) -> Result<(), Error> {
+        // Until all is done nobody moves HEAD or commits: files would be written for a branch that is elsewhere by then.
+        let branches = moves.iter().any(|moved| moved.name.starts_with("refs/heads/"));
+        let with_files = branches && self.worktree.is_some();
+        let _alone = with_files.then(|| self.alone()).transpose()?;
+        let _shared = match with_files {
+            true => None,
+            false => Some(lock(&self.directory.join("lock"), true)?),
+        };
+        let _commits = branches
+            .then(|| lock(&self.directory.join("commit.lock"), false))
+            .transpose()?;
         let current = match self.head()? {
             Head::Branch(name) => moves.iter().find(|moved| moved.name == name),
             Head::Detached(_) => None,
         };
         let files = current.zip(self.worktree.clone());
-        let _alone = files.is_some().then(|| self.alone()).transpose()?;
-        let _shared = match files {
-            Some(_) => None,
-            None => Some(lock(&self.directory.join("lock"), true)?),
-        };
         if files.is_some() {
             self.nothing_underway()?;
         }
-        self.check_moves(moves)?;
+        let apply = |writer: &Writer<'_>| moves.iter().try_for_each(|moved| moved.apply(writer, time, command));
+        // What the last step would refuse is refused before the first one.
+        self.database().rehearse(apply)?;
         self.take_cuts(&quarantine)?;
         // One after the other: together two could make chains that neither of them sees.
         let installing = lock(&self.directory.join("quarantine").join(INSTALLING), false)?;
@@ -189,30 +196,7 @@ impl Repository {
         {
             self.switch_files(&root, *before, *after, Switching::GENTLE, progress)?;
         }
-        self.database().transaction(|writer| {
-            for RefMove { name, before, after } in moves {
-                if before.is_none()
-                    && after.is_some()
-                    && let Some(other) = writer.ref_in_the_way(name)?
-                {
-                    return Err(Error::RefInTheWay {
-                        name: name.clone(),
-                        other,
-                    });
-                }
-                if !writer.move_ref(name, *before, *after)? {
-                    return Err(Error::RefMoved(name.clone()));
-                }
-                writer.log_operation(&Operation {
-                    time,
-                    command: command.to_owned(),
-                    name: name.clone(),
-                    before: *before,
-                    after: *after,
-                })?;
-            }
-            Ok(())
-        })?;
+        self.database().transaction(apply)?;
         quarantine.clear()
     }
 
@@ -241,14 +225,30 @@ impl Repository {
         }
         Ok(())
     }
+}
 
-    fn check_moves(&self, moves: &[RefMove]) -> Result<(), Error> {
-        for RefMove { name, before, .. } in moves {
-            if self.database().read_ref(name)? != *before {
-                return Err(Error::RefMoved(name.clone()));
-            }
+impl RefMove {
+    fn apply(&self, writer: &Writer<'_>, time: Time, command: &str) -> Result<(), Error> {
+        let Self { name, before, after } = self;
+        if before.is_none()
+            && after.is_some()
+            && let Some(other) = writer.ref_in_the_way(name)?
+        {
+            return Err(Error::RefInTheWay {
+                name: name.clone(),
+                other,
+            });
         }
-        Ok(())
+        if !writer.move_ref(name, *before, *after)? {
+            return Err(Error::RefMoved(name.clone()));
+        }
+        Ok(writer.log_operation(&Operation {
+            time,
+            command: command.to_owned(),
+            name: name.clone(),
+            before: *before,
+            after: *after,
+        })?)
     }
 }
 
@@ -365,9 +365,10 @@ impl Quarantine {
     /// # Errors
     /// When files cannot be removed.
     pub fn remove(self) -> Result<(), Error> {
-        let folder = self.folder.clone();
-        self.clear()?;
-        fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))
+        let (folder, lock) = self.emptied()?;
+        let removed = fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder));
+        drop(lock);
+        removed
     }
 
     /// Throws away what lies here.
@@ -375,6 +376,11 @@ impl Quarantine {
     /// # Errors
     /// When files cannot be removed.
     pub fn clear(self) -> Result<(), Error> {
+        self.emptied().map(drop)
+    }
+
+    /// Gives back the empty place, which is still owned.
+    fn emptied(self) -> Result<(PathBuf, File), Error> {
         let Self {
             folder,
             store,
@@ -399,7 +405,28 @@ impl Quarantine {
             };
             removed.map_err(Error::io("remove", &path))?;
         }
-        Ok(())
+        Ok((folder, _lock))
+    }
+}
+
+/// Creates the place of a quarantine if need be, and gives its lock unless it has an owner.
+fn owned(folder: &Path) -> Result<Option<File>, Error> {
+    let path = folder.join("lock");
+    loop {
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        let lock = match File::options().create(true).truncate(false).write(true).open(&path) {
+            // Its owner has just removed the place.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            other => other.map_err(Error::io("open", &path))?,
+        };
+        if lock.try_lock().is_err() {
+            return Ok(None);
+        }
+        // Or between opening and locking: then the lock is that of nothing.
+        let inode = |metadata: std::io::Result<fs::Metadata>| metadata.map(|metadata| metadata.ino()).ok();
+        if inode(lock.metadata()) == inode(path.metadata()) {
+            return Ok(Some(lock));
+        }
     }
 }
 
@@ -409,9 +436,11 @@ pub(super) fn finish_moves(directory: &Path, objects: &Path) -> Result<(), Error
     let Ok(listing) = fs::read_dir(&all) else { return Ok(()) };
     for entry in listing {
         let folder = entry.map_err(Error::io("list", &all))?.path();
-        let lock = File::options().write(true).open(folder.join("lock"));
-        // A living owner does it by itself.
-        if folder.join(MOVING).exists() && lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+        if !folder.join(MOVING).exists() {
+            continue;
+        }
+        // A living owner does it by itself. The lock holds until the move is done.
+        if let Some(_lock) = owned(&folder)? {
             finish_move(&folder, objects)?;
         }
     }
@@ -429,7 +458,9 @@ fn finish_move(folder: &Path, objects: &Path) -> Result<(), Error> {
 
 fn remove_mark(folder: &Path) -> Result<(), Error> {
     let mark = folder.join(MOVING);
-    fs::remove_file(&mark).map_err(Error::io("remove", &mark))
+    fs::remove_file(&mark).map_err(Error::io("remove", &mark))?;
+    // If it came back after a power cut, the next transfer here would count as accepted.
+    Ok(sync_folder(folder)?)
 }
 
 fn move_packs(from: &Path, to: &Path) -> Result<(), Error> {

@@ -9,7 +9,7 @@ use super::error::Error;
 use crate::database::Database;
 use crate::object::{Hash, Id, Kind, Object};
 use crate::storage::{
-    Feeder, FileSummary, Ingest, LONGEST_CHAIN, Location, MAX_CHAIN, PackIndex, PackSet, Reading, RecordHeader,
+    Feeder, FileSummary, Ingest, LONGEST_CHAIN, Location, MAX_CHAIN, PackIndex, PackSet, Reading, Recent, RecordHeader,
     SealedPack, StorageError, ingest, list_packs, pack_path, salvage, sync_folder,
 };
 
@@ -129,7 +129,7 @@ impl Store {
     /// When it is missing or damaged; then `use_bytes` is not called.
     pub fn with<T>(&self, kind: Kind, hash: &Hash, use_bytes: impl FnOnce(&[u8], &Location) -> T) -> Result<T, Error> {
         match (self.find(kind, hash)?, &self.beneath) {
-            (Some(location), _) => self.read(location, use_bytes),
+            (Some(location), _) => self.read(location, None, use_bytes),
             (None, Some(beneath)) => beneath.with(kind, hash, use_bytes),
             (None, None) => Err(Error::Missing { kind, hash: *hash }),
         }
@@ -140,17 +140,35 @@ impl Store {
     /// # Errors
     /// When it is damaged; then `use_bytes` is not called.
     pub fn with_location<T>(&self, location: &Location, use_bytes: impl FnOnce(&[u8]) -> T) -> Result<T, Error> {
-        self.read(*location, |bytes, _| use_bytes(bytes))
+        self.read(*location, None, |bytes, _| use_bytes(bytes))
     }
 
-    fn read<T>(&self, location: Location, use_bytes: impl FnOnce(&[u8], &Location) -> T) -> Result<T, Error> {
+    /// The same, with the chunks in `recent` at hand, which it joins.
+    ///
+    /// # Errors
+    /// As [`Store::with_location`].
+    pub(super) fn with_recent<T>(
+        &self,
+        location: &Location,
+        recent: &Recent,
+        use_bytes: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T, Error> {
+        self.read(*location, Some(recent), |bytes, _| use_bytes(bytes))
+    }
+
+    fn read<T>(
+        &self,
+        location: Location,
+        recent: Option<&Recent>,
+        use_bytes: impl FnOnce(&[u8], &Location) -> T,
+    ) -> Result<T, Error> {
         let pooled = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let Scratch(mut reading) = match pooled {
             Some(scratch) => scratch,
             None => Scratch(Reading::new()?),
         };
         let read = self.wherever(location, |location| {
-            reading.read(&self.packs, *location, |base| self.anywhere(base))?;
+            reading.read_beside(&self.packs, *location, recent, |base| self.anywhere(base))?;
             Ok(*location)
         });
         let value = read.map(|location| use_bytes(reading.raw(), &location));

@@ -5,6 +5,9 @@
 
 use super::error::StorageError;
 use super::reader::{Location, PackSet};
+use super::recent::Recent;
+use std::sync::Arc;
+
 use crate::codec::{Codec, Decoder};
 use crate::object::{Hash, Kind};
 
@@ -52,21 +55,42 @@ impl Reading {
         &mut self,
         packs: &'p PackSet,
         location: Location,
+        locate: impl FnMut(&Hash) -> Result<Option<(&'p PackSet, Location)>, E>,
+    ) -> Result<usize, E> {
+        self.read_beside(packs, location, None, locate)
+    }
+
+    /// The same with chunks at hand: those in `recent` are not read again, and the record joins them.
+    ///
+    /// # Errors
+    /// As [`Reading::read`].
+    pub fn read_beside<'p, E: From<StorageError>>(
+        &mut self,
+        packs: &'p PackSet,
+        location: Location,
+        recent: Option<&Recent>,
         mut locate: impl FnMut(&Hash) -> Result<Option<(&'p PackSet, Location)>, E>,
     ) -> Result<usize, E> {
-        let chain = chain(packs, location, &mut locate)?;
+        let chain = chain(packs, location, recent, &mut locate)?;
         if let Err(error) = self.decode(&chain, false) {
             // The same again, looking at every link: which record is damaged?
             self.decode(&chain, true)?;
             return Err(error.into());
         }
-        Ok(chain.len() - 1)
+        if let Some(recent) = recent {
+            recent.put(&location.header.hash, &self.raw);
+        }
+        Ok(chain.links.len() - usize::from(chain.below.is_none()))
     }
 
     /// Decodes a chain from its root. Only the last record is checked unless `each`: when it is what its hash says, so
     /// was everything below.
-    fn decode(&mut self, chain: &[(&PackSet, Location)], each: bool) -> Result<(), StorageError> {
-        for (links, (packs, location)) in chain.iter().enumerate().rev() {
+    fn decode(&mut self, chain: &Chain<'_>, each: bool) -> Result<(), StorageError> {
+        if let Some(below) = &chain.below {
+            self.raw.clear();
+            self.raw.extend_from_slice(below);
+        }
+        for (links, (packs, location)) in chain.links.iter().enumerate().rev() {
             std::mem::swap(&mut self.raw, &mut self.base);
             let Self {
                 decoder,
@@ -83,16 +107,29 @@ impl Reading {
     }
 }
 
-/// The record at `location` and the bases below it, down to one that stands alone.
+/// What is to be decoded for a record.
+struct Chain<'p> {
+    /// The record and the bases below it.
+    links: Vec<(&'p PackSet, Location)>,
+    /// The base of the last of them, unless that stands alone.
+    below: Option<Arc<[u8]>>,
+}
+
+/// The record at `location` and the bases below it, down to one that stands alone or is at hand.
 fn chain<'p, E: From<StorageError>>(
     packs: &'p PackSet,
     location: Location,
+    recent: Option<&Recent>,
     locate: &mut impl FnMut(&Hash) -> Result<Option<(&'p PackSet, Location)>, E>,
-) -> Result<Vec<(&'p PackSet, Location)>, E> {
-    let mut chain = vec![(packs, location)];
+) -> Result<Chain<'p>, E> {
+    let mut links = vec![(packs, location)];
     let (mut packs, mut last) = (packs, location);
     while let (Codec::Delta, Some(base)) = (last.header.codec, last.header.base) {
-        if chain.len() > LONGEST_CHAIN {
+        let below = recent.and_then(|recent| recent.get(&base));
+        if below.is_some() {
+            return Ok(Chain { links, below });
+        }
+        if links.len() > LONGEST_CHAIN {
             let reason = format!("it leads to more than {LONGEST_CHAIN} bases, or back to itself");
             return Err(packs.damaged(&location, reason).into());
         }
@@ -101,8 +138,8 @@ fn chain<'p, E: From<StorageError>>(
             let reason = format!("its base, chunk {base}, is not stored");
             return Err(packs.damaged(&last, reason).into());
         };
-        chain.push((holder, found));
+        links.push((holder, found));
         (packs, last) = (holder, found);
     }
-    Ok(chain)
+    Ok(Chain { links, below: None })
 }

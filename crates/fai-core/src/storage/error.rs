@@ -37,6 +37,9 @@ pub enum StorageError {
         /// What does not fit.
         reason: String,
     },
+    /// A pack in a format that a later version has.
+    #[error("a newer version of fai wrote {}", .0.display())]
+    Newer(PathBuf),
     /// Too little room to go on.
     #[error("not enough free space below {}: {needed} bytes are needed, {free} are free", path.display())]
     NoSpace {

@@ -10,6 +10,7 @@ mod ingest;
 mod pack;
 mod reader;
 mod received;
+mod recent;
 mod record;
 mod repair;
 mod rewrite;
@@ -22,7 +23,8 @@ pub use ingest::{BaseHint, Feeder, FileSummary, Hints, Ingest, IngestError, inge
 pub use pack::{IndexEntry, MAX_RECORDS, PACK_SUFFIX, PACK_TARGET, PackIndex, list_packs, pack_path};
 pub use reader::{Location, PackSet};
 pub use received::{Checker, Received, Refusal};
-pub use record::{RecordHeader, max_raw_len};
+pub use recent::Recent;
+pub use record::{HeaderError, RecordHeader, max_raw_len};
 pub use repair::copy_good_records;
 pub use rewrite::{Copied, Rewrite, Verdict, pack_len, rewrite};
 pub use salvage::{BaseOf, Salvaged, salvage};

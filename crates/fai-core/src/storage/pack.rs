@@ -6,11 +6,14 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::error::StorageError;
-use super::record::{PLAIN_LEN, RecordHeader};
+use super::record::{HeaderError, PLAIN_LEN, RecordHeader};
 use crate::object::Hash;
 
 /// First bytes of every pack: a magic number and the format's version.
 pub(super) const HEADER: [u8; 16] = *b"FAI-PACK\x01\0\0\0\0\0\0\0";
+
+/// Length of the magic number in it.
+const MAGIC_LEN: usize = 8;
 
 /// Last bytes of every finished pack.
 const END: [u8; 8] = *b"FAI-PEND";
@@ -104,19 +107,44 @@ impl PackIndex {
             .ok_or_else(|| wrong("it is too short"))?;
         file.read_exact_at(&mut header, 0).map_err(io())?;
         file.read_exact_at(&mut trailer, trailer_at).map_err(io())?;
-        if header != HEADER {
-            return Err(wrong("its first bytes are not a pack's, or a newer version wrote it"));
+        let (magic, version) = header.split_at(MAGIC_LEN);
+        if !HEADER.starts_with(magic) {
+            return Err(wrong("its first bytes are not a pack's"));
         }
-        let (index_offset, count, name) = read_trailer(&trailer).ok_or_else(|| wrong("it was never finished"))?;
+        // Of another version nothing is known, unless all else is of this one: then it is those bytes that are damaged.
+        let other = !HEADER.ends_with(version);
+        match Self::read_index(file, path, trailer_at, &trailer) {
+            Ok(_) if other => Err(wrong("the version in its first bytes is damaged")),
+            Err(StorageError::NotAPack { path, .. }) if other => Err(StorageError::Newer(path)),
+            found => found,
+        }
+    }
+
+    fn read_index(
+        file: &File,
+        path: &Path,
+        trailer_at: u64,
+        trailer: &[u8; TRAILER_LEN],
+    ) -> Result<Self, StorageError> {
+        let wrong = |reason: &str| StorageError::NotAPack {
+            path: path.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let (index_offset, count, name) = read_trailer(trailer).ok_or_else(|| wrong("it was never finished"))?;
         let longest = (MAX_RECORDS * (8 + super::record::BASED_LEN)) as u64;
         let index_len = trailer_at.checked_sub(index_offset).filter(|len| *len <= longest);
         let index_len = index_len.ok_or_else(|| wrong("its index has an impossible length"))?;
         let mut index = vec![0; index_len as usize];
-        file.read_exact_at(&mut index, index_offset).map_err(io())?;
+        file.read_exact_at(&mut index, index_offset)
+            .map_err(StorageError::io("read", path))?;
         if Hash::from_bytes(*blake3::hash(&index).as_bytes()) != name {
             return Err(wrong("its index is damaged"));
         }
-        let entries = read_entries(&index, index_offset).map_err(wrong)?;
+        let entries = read_entries(&index, index_offset).map_err(|error| match error {
+            // The index is as it was written.
+            HeaderError::Unknown(_) => StorageError::Newer(path.to_owned()),
+            HeaderError::Broken(reason) => wrong(reason),
+        })?;
         if entries.len() != count as usize {
             return Err(wrong("its index has another number of records than it says"));
         }
@@ -137,11 +165,13 @@ fn read_trailer(trailer: &[u8; TRAILER_LEN]) -> Option<(u64, u32, Hash)> {
     })
 }
 
-fn read_entries(mut index: &[u8], index_offset: u64) -> Result<Vec<IndexEntry>, &'static str> {
+fn read_entries(mut index: &[u8], index_offset: u64) -> Result<Vec<IndexEntry>, HeaderError> {
     let mut entries = Vec::new();
     let mut at = HEADER.len() as u64;
     while !index.is_empty() {
-        let (offset, rest) = index.split_first_chunk::<8>().ok_or("its index is cut")?;
+        let (offset, rest) = index
+            .split_first_chunk::<8>()
+            .ok_or(HeaderError::Broken("its index is cut"))?;
         let header = RecordHeader::read(rest)?;
         let entry = IndexEntry {
             offset: u64::from_le_bytes(*offset),
@@ -149,15 +179,17 @@ fn read_entries(mut index: &[u8], index_offset: u64) -> Result<Vec<IndexEntry>, 
         };
         // Records follow each other without gaps: an index that says otherwise was not written by a pack writer.
         if entry.offset != at || entries.len() == MAX_RECORDS {
-            return Err("its index does not fit its records");
+            return Err(HeaderError::Broken("its index does not fit its records"));
         }
         at += header.record_len();
         entries.push(entry);
-        index = rest.get(header.header_len()..).ok_or("its index is cut")?;
+        index = rest
+            .get(header.header_len()..)
+            .ok_or(HeaderError::Broken("its index is cut"))?;
     }
     if at == index_offset {
         Ok(entries)
     } else {
-        Err("its records do not end where its index begins")
+        Err(HeaderError::Broken("its records do not end where its index begins"))
     }
 }

@@ -101,7 +101,7 @@ impl PackSet {
             }
             other => other.map_err(StorageError::io("read", &path))?,
         }
-        let found = RecordHeader::read(buffer).map_err(damaged)?;
+        let found = RecordHeader::read(buffer).map_err(|error| damaged(&error.to_string()))?;
         if found != location.header {
             return Err(damaged("another record than the index says"));
         }

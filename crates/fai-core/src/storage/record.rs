@@ -29,6 +29,17 @@ pub struct RecordHeader {
     pub base: Option<Hash>,
 }
 
+/// Why bytes are no record's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// A kind or an encoding that this version does not know.
+    #[error("{0}")]
+    Unknown(&'static str),
+    /// Not what any version writes.
+    #[error("{0}")]
+    Broken(&'static str),
+}
+
 /// The longest raw content that a record of this kind may have.
 pub const fn max_raw_len(kind: Kind) -> u64 {
     match kind {
@@ -72,29 +83,29 @@ impl RecordHeader {
     /// Reads the header at the start of `bytes`.
     ///
     /// # Errors
-    /// A short reason when there is no valid header.
-    pub fn read(bytes: &[u8]) -> Result<Self, &'static str> {
+    /// When there is no valid header.
+    pub fn read(bytes: &[u8]) -> Result<Self, HeaderError> {
         let (fixed, _) = bytes
             .split_first_chunk::<16>()
-            .ok_or("it ends inside a record's header")?;
+            .ok_or(HeaderError::Broken("it ends inside a record's header"))?;
         let [m0, m1, m2, m3, kind, codec, z0, z1, r0, r1, r2, r3, e0, e1, e2, e3] = *fixed;
         if [m0, m1, m2, m3] != MAGIC || [z0, z1] != [0, 0] {
-            return Err("no record starts here");
+            return Err(HeaderError::Broken("no record starts here"));
         }
-        let kind = Kind::from_code(kind).ok_or("a record of unknown kind")?;
-        let codec = Codec::from_code(codec).ok_or("a record of unknown encoding")?;
+        let kind = Kind::from_code(kind).ok_or(HeaderError::Unknown("a record of unknown kind"))?;
+        let codec = Codec::from_code(codec).ok_or(HeaderError::Unknown("a record of unknown encoding"))?;
         let len = if codec == Codec::Delta { BASED_LEN } else { PLAIN_LEN };
         let (body, check) = bytes
             .get(..len)
             .and_then(|bytes| bytes.split_last_chunk::<4>())
-            .ok_or("a cut header")?;
+            .ok_or(HeaderError::Broken("a cut header"))?;
         if checksum(body) != *check {
-            return Err("the header's checksum is wrong");
+            return Err(HeaderError::Broken("the header's checksum is wrong"));
         }
         let hash_at = |at: usize| {
             body.get(at..at + Hash::LEN)
                 .and_then(Hash::from_slice)
-                .ok_or("a cut header")
+                .ok_or(HeaderError::Broken("a cut header"))
         };
         let header = RecordHeader {
             kind,
@@ -109,7 +120,7 @@ impl RecordHeader {
             },
         };
         if u64::from(header.raw_len) > max_raw_len(kind) || header.encoded_len > header.raw_len {
-            return Err("a record of impossible length");
+            return Err(HeaderError::Broken("a record of impossible length"));
         }
         Ok(header)
     }
@@ -165,7 +176,10 @@ mod tests {
                 ..header(Codec::Raw)
             }
             .write(&mut bytes);
-            assert_eq!(RecordHeader::read(&bytes), Err("a record of impossible length"));
+            assert_eq!(
+                RecordHeader::read(&bytes),
+                Err(HeaderError::Broken("a record of impossible length"))
+            );
         }
     }
 }

@@ -80,8 +80,8 @@ fn finish(mut file: File, path: PathBuf, entries: Vec<IndexEntry>) -> Result<Wri
     };
     write().map_err(StorageError::io("write", &path))?;
     let kept = tempfile::TempPath::try_from_path(&path).map_err(StorageError::io("open", &path))?;
-    let mut temporary = NamedTempFile::from_parts(file, kept);
-    temporary.disable_cleanup(true);
+    // Removed when syncing it fails: nobody knows then what the disk holds, and the next sync would not tell.
+    let temporary = NamedTempFile::from_parts(file, kept);
     Ok(WrittenPack::salvaged(
         temporary,
         name,

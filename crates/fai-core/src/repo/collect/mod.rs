@@ -22,6 +22,7 @@ use packs::{AsTheyAre, Moved, Moving, ideal_len};
 pub use packs::{KeptPack, Shortage};
 pub use repack::{RepackOptions, RepackPlan, RepackReport};
 
+use super::checkout::discard_leftovers;
 use super::durable::try_lock;
 use super::progress::{Event, Progress};
 use super::{Error, Repository};
@@ -95,7 +96,7 @@ impl Repository {
         let mut report = GcReport::default();
         let mut freed = 0;
         if !options.dry_run {
-            (report.temporary_files, freed) = self.remove_temporary_files()?;
+            (report.temporary_files, freed) = self.remove_temporary_files(progress)?;
             // What dead writers left may stand on what nothing else leads to.
             self.store.adopt_orphans()?;
         }
@@ -258,25 +259,15 @@ impl Repository {
         Ok(())
     }
 
-    /// Removes what a killed checkout left aside, unless somebody is at work there. Returns how many files it was, and
-    /// their length.
-    fn remove_temporary_files(&self) -> Result<(u64, u64), Error> {
-        let (mut files, mut bytes) = (0, 0);
+    /// Removes what killed commands left aside, unless somebody is at work there. Returns how many files it was, and their
+    /// length.
+    fn remove_temporary_files(&self, progress: &dyn Progress) -> Result<(u64, u64), Error> {
         let Some(_exclusive) = try_lock(&self.directory.join("lock"))? else {
-            return Ok((files, bytes));
+            return Ok((0, 0));
         };
         let folder = self.directory.join("tmp");
-        for entry in std::fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
-            let entry = entry.map_err(Error::io("list", &folder))?;
-            let len = entry.metadata().map_or(0, |metadata| metadata.len());
-            if entry.file_name() != "clock" {
-                let path = entry.path();
-                std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-                files += 1;
-                bytes += len;
-            }
-        }
-        Ok((files, bytes))
+        self.finish_evictions(&folder, progress)?;
+        discard_leftovers(&folder)
     }
 }
 

@@ -8,10 +8,11 @@ use super::findings::Findings;
 use super::packs::pack_name;
 use super::verify::{PackCheck, each_pack, locations};
 use crate::database::{FileRecord, TensorRecord, Writer};
-use crate::object::{CommitId, FileId, Hash, Kind};
+use crate::object::{CommitId, FileId, Hash, Id, Kind};
 use crate::repo::content::FileReader;
 use crate::repo::describe::describe_layout;
 use crate::repo::progress::{Event, Progress};
+use crate::repo::quarantine::finish_moves;
 use crate::repo::reach::{NeededBy, Visit};
 use crate::repo::snapshot::Entry;
 use crate::repo::store::read_sealed;
@@ -29,6 +30,8 @@ impl Repository {
     /// Makes the index anew. The caller holds the repository's locks.
     pub(super) fn rebuild(&self, findings: &mut Findings, progress: &dyn Progress) -> Result<(), Error> {
         let folder = self.store().packs().folder().to_owned();
+        // What was accepted and half moved would look incomplete, and be dropped.
+        finish_moves(&self.directory, &folder)?;
         // Not `adopt_orphans`: an index that cannot be trusted might call what is in them known, and they would go.
         let salvaged = salvage(&self.directory.join("incoming"), &folder, &|_| None)?;
         sync_folder(&folder)?;
@@ -61,6 +64,7 @@ impl Repository {
         self.database().forget_empty_packs(&useless)?;
         self.recover_head(findings)?;
         self.recover_refs(findings)?;
+        self.recover_pending(findings)?;
         self.drop_incomplete()?;
         self.describe_all()?;
         findings.report.rebuilt = true;
@@ -89,6 +93,8 @@ impl Repository {
                     check.verify(packs, reading, &locations(&pack), locate, progress)?;
                     check
                 }
+                // What a newer version wrote is not damaged, and not to be rewritten.
+                Err(error @ StorageError::Newer(_)) => return Err(error.into()),
                 Err(error) => PackCheck::new(name, 0, Some(error.to_string())),
             };
             progress.on(Event::FileDone);
@@ -188,6 +194,21 @@ impl Repository {
         })?;
         for (name, id) in names {
             findings.recovered(format!("{name} is now commit {}", id.short()));
+        }
+        Ok(())
+    }
+
+    /// A merge whose draft is lost cannot go on.
+    fn recover_pending(&self, findings: &mut Findings) -> Result<(), Error> {
+        let Some(pending) = self.database().pending()? else {
+            return Ok(());
+        };
+        if !self.store().has(pending.draft.hash())? {
+            self.database().transaction(|writer| writer.end_pending())?;
+            findings.recovered(format!(
+                "the {} that was under way is over: its draft is lost",
+                pending.kind
+            ));
         }
         Ok(())
     }

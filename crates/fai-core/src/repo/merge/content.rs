@@ -101,24 +101,25 @@ impl Repository {
             Ok(decisions)
         })?;
         let mut summaries = summaries.into_iter();
-        let mut done = Vec::new();
-        for (path, decided, conflict) in decisions {
-            let entry = match decided {
-                Decided::Known(entry) => entry,
-                Decided::Fed { executable, known } => match summaries.next() {
-                    Some(summary) => {
-                        let record = known.record(summary.file, summary.content, summary.size);
-                        self.database()
-                            .transaction(|writer| writer.insert_file(&record, &known.tensors))?;
-                        let (file, size) = (summary.file, summary.size);
-                        Some(Entry { file, size, executable })
-                    }
-                    None => None,
-                },
-            };
-            done.push((path, entry, conflict));
-        }
-        Ok(done)
+        self.database().transaction(|writer| {
+            let mut done = Vec::new();
+            for (path, decided, conflict) in decisions {
+                let entry = match decided {
+                    Decided::Known(entry) => entry,
+                    Decided::Fed { executable, known } => match summaries.next() {
+                        Some(summary) => {
+                            let record = known.record(summary.file, summary.content, summary.size);
+                            writer.insert_file(&record, &known.tensors)?;
+                            let (file, size) = (summary.file, summary.size);
+                            Some(Entry { file, size, executable })
+                        }
+                        None => None,
+                    },
+                };
+                done.push((path, entry, conflict));
+            }
+            Ok(done)
+        })
     }
 
     fn decide(

@@ -24,9 +24,10 @@ pub use resolve::Resolution;
 
 use super::checkout::Switching;
 use super::durable::lock;
+use super::partial::named;
 use super::progress::Progress;
 use super::snapshot::{Snapshot, write_tree};
-use super::{Error, Head, Repository};
+use super::{AbsentFile, Error, Head, Repository};
 use crate::database::{Operation, Pending, Staged};
 use crate::object::{Author, Commit, CommitId, Id, Kind, Object, RepoPath, Time, TreeId};
 
@@ -109,37 +110,25 @@ impl Repository {
                 _ => Err(Error::NoCommits(head.branch().unwrap_or("HEAD").to_owned())),
             };
         };
-        let base = match request.kind {
-            MergeKind::Merge => {
-                let bases = self.merge_bases(ours, request.other)?;
-                if bases.contains(&request.other) {
-                    return Ok(MergeReport::up_to_date(ours));
-                }
-                if bases.contains(&ours) && !request.no_ff {
-                    return self.forward(&root, &head, Some(ours), request, progress);
-                }
-                if request.ff_only {
-                    return Err(Error::Diverged {
-                        branch: request.name.clone(),
-                    });
-                }
-                if bases.is_empty() && !request.unrelated {
-                    return Err(Error::Unrelated(request.name.clone()));
-                }
-                self.common(&bases)?
+        let mut bases = Vec::new();
+        if request.kind == MergeKind::Merge {
+            bases = self.merge_bases(ours, request.other)?;
+            if bases.contains(&request.other) {
+                return Ok(MergeReport::up_to_date(ours));
             }
-            MergeKind::CherryPick => self.snapshot(self.only_parent(request.other)?)?,
-            MergeKind::Revert => self.snapshot(Some(request.other))?,
-        };
-        let theirs = match request.kind {
-            MergeKind::Revert => self.snapshot(self.only_parent(request.other)?)?,
-            _ => self.snapshot(Some(request.other))?,
-        };
-        let sides = Sides {
-            base,
-            ours: self.snapshot(Some(ours))?,
-            theirs,
-        };
+            if bases.contains(&ours) && !request.no_ff {
+                return self.forward(&root, &head, Some(ours), request, progress);
+            }
+            if request.ff_only {
+                return Err(Error::Diverged {
+                    branch: request.name.clone(),
+                });
+            }
+            if bases.is_empty() && !request.unrelated {
+                return Err(Error::Unrelated(request.name.clone()));
+            }
+        }
+        let sides = self.versions(request.kind, &bases, ours, request.other)?;
         let before = sides.ours.clone();
         let combined = self.combine(sides, &label(request), request.choice, progress)?;
         let draft = self.draft(request, ours, &before, &combined.files)?;
@@ -165,6 +154,56 @@ impl Repository {
             self.finish(&head, &pending, request.time)?;
         }
         Ok(report)
+    }
+
+    /// Files whose contents merging `other` reads or writes: those that both sides changed, in all versions, and those that come
+    /// into the worktree.
+    ///
+    /// # Errors
+    /// When objects are missing or damaged.
+    pub fn files_to_merge(&self, kind: MergeKind, other: CommitId) -> Result<Vec<AbsentFile>, Error> {
+        // Finding bases is work, and where everything is taken there is nothing to fetch.
+        let (Some(ours), true) = (self.head_commit()?, self.selection()?.is_some()) else {
+            return Ok(Vec::new());
+        };
+        let bases = match kind {
+            MergeKind::Merge => self.merge_bases(ours, other)?,
+            _ => Vec::new(),
+        };
+        let Sides { base, ours, theirs } = self.versions(kind, &bases, ours, other)?;
+        let (mut both, mut come) = (Vec::new(), Snapshot::new());
+        let paths: BTreeSet<&RepoPath> = base.keys().chain(ours.keys()).chain(theirs.keys()).collect();
+        for path in paths {
+            let versions = [&base, &ours, &theirs].map(|side| side.get(path).copied());
+            let [before, one, another] = versions;
+            if one == another || another == before {
+                continue;
+            }
+            if one != before {
+                both.extend(versions.into_iter().flatten().map(|entry| (path.clone(), entry)));
+            }
+            come.extend(another.map(|entry| (path.clone(), entry)));
+        }
+        both.extend(self.kept(come, &[])?);
+        Ok(named(both))
+    }
+
+    /// What is merged: both sides, and what they changed.
+    fn versions(
+        &self,
+        kind: MergeKind,
+        bases: &[CommitId],
+        ours: CommitId,
+        other: CommitId,
+    ) -> Result<Sides<Snapshot>, Error> {
+        let picked = self.snapshot(Some(other))?;
+        let (base, theirs) = match kind {
+            MergeKind::Merge => (self.common(bases)?, picked),
+            MergeKind::CherryPick => (self.snapshot(self.only_parent(other)?)?, picked),
+            MergeKind::Revert => (picked, self.snapshot(self.only_parent(other)?)?),
+        };
+        let ours = self.snapshot(Some(ours))?;
+        Ok(Sides { base, ours, theirs })
     }
 
     /// Moves the branch forward, with the worktree.

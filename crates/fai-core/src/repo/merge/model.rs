@@ -22,6 +22,8 @@ const PIECE: u64 = 1 << 20;
 /// A version of a model.
 pub(super) struct Version<'a> {
     layout: Layout,
+    /// Where tensors are in the layout's table.
+    places: HashMap<String, usize>,
     metadata: BTreeMap<String, String>,
     content: Content<'a>,
 }
@@ -41,16 +43,17 @@ impl<'a> Version<'a> {
         let Ok(metadata) = whole_metadata(content.bytes()) else {
             return Ok(None);
         };
+        let names = layout.tensors.iter().map(|tensor| tensor.name.clone());
         Ok(Some(Self {
+            places: names.zip(0..).collect(),
             layout,
             metadata,
             content,
         }))
     }
 
-    fn by_name(&self) -> HashMap<&str, &Tensor> {
-        let tensors = self.layout.tensors.iter();
-        tensors.map(|tensor| (tensor.name.as_str(), tensor)).collect()
+    fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.layout.tensors.get(*self.places.get(name)?)
     }
 }
 
@@ -131,12 +134,12 @@ impl<'a> Merge<'a> {
 
     /// The tensors of the result, in the order of ours, and behind them those that only theirs has.
     fn tensors(&mut self) -> Result<Vec<(&'a Tensor, Origin)>, Error> {
-        let base = self.base.map(Version::by_name).unwrap_or_default();
-        let theirs = self.theirs.by_name();
+        let (base, ours, theirs) = (self.base, self.ours, self.theirs);
+        let base = |name: &str| base.and_then(|base| base.tensor(name));
         let mut chosen = Vec::new();
-        for tensor in &self.ours.layout.tensors {
-            let before = base.get(tensor.name.as_str()).copied();
-            let other = theirs.get(tensor.name.as_str()).copied();
+        for tensor in &ours.layout.tensors {
+            let before = base(&tensor.name);
+            let other = theirs.tensor(&tensor.name);
             let unchanged = self.is_of_base(before, tensor, self.ours)?;
             match other {
                 // Removed by them.
@@ -163,12 +166,11 @@ impl<'a> Merge<'a> {
                 }
             }
         }
-        let ours = self.ours.by_name();
-        for tensor in &self.theirs.layout.tensors {
-            if ours.contains_key(tensor.name.as_str()) {
+        for tensor in &theirs.layout.tensors {
+            if ours.tensor(&tensor.name).is_some() {
                 continue;
             }
-            let removed = match base.get(tensor.name.as_str()).zip(self.base) {
+            let removed = match base(&tensor.name).zip(self.base) {
                 Some((before, version)) => {
                     if same_tensor(before, &version.content, tensor, &self.theirs.content)? {
                         continue;
@@ -235,9 +237,7 @@ impl<'a> Merge<'a> {
             let same = |(one, (other, _)): (&Tensor, &(&Tensor, Origin))| {
                 one.name == other.name && one.shape == other.shape && one.dtype == other.dtype
             };
-            version.metadata == *metadata
-                && tensors.len() == chosen.len()
-                && tensors.iter().zip(chosen).all(same)
+            version.metadata == *metadata && tensors.len() == chosen.len() && tensors.iter().zip(chosen).all(same)
         };
         let mut composed = Composed::default();
         let frame = [self.ours, self.theirs].into_iter().find(|version| fits(version));
@@ -271,7 +271,7 @@ impl<'a> Merge<'a> {
             Origin::Theirs => composed.copy(self.theirs, tensor.range.clone()),
             Origin::Both => {
                 let place = |version: &'a Version<'a>| -> Option<(&'a dyn ReadAt, u64)> {
-                    let found = version.layout.tensors.iter().find(|other| other.name == tensor.name)?;
+                    let found = version.tensor(&tensor.name)?;
                     Some((version.content.bytes(), found.range.start))
                 };
                 let (Some(theirs), DType::Plain(dtype), Some(Choice::Combine(recipe))) =
