@@ -13,6 +13,14 @@ use crate::peers::{DEFAULT_REMOTE, Peers};
 use crate::ui::Bar;
 use crate::ui::format::size;
 
+/// How people are told of so many files whose contents are not here.
+pub fn not_here(files: usize) -> String {
+    match files {
+        1 => "1 file is not here (fai checkout PATH brings it)".to_owned(),
+        files => format!("{files} files are not here (fai checkout PATH brings them)"),
+    }
+}
+
 /// Makes sure that the contents of `files` are here.
 pub fn ensure_present(
     context: &Context,

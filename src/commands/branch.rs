@@ -6,7 +6,6 @@ use fai_core::object::Commit;
 use fai_core::repo::{Branch, Error, Head, Tracking, Upstream};
 use serde_json::json;
 
-use super::push::short;
 use crate::context::Context;
 use crate::ui::Symbol;
 use crate::ui::errors::Hinted;
@@ -245,8 +244,7 @@ pub fn upstream_of(repository: &Repository, text: &str) -> Result<Option<Upstrea
 
 /// The short name of the current branch.
 fn current(repository: &Repository) -> Result<String> {
-    match repository.head()? {
-        Head::Branch(name) => Ok(short(&name).to_owned()),
-        Head::Detached(_) => Err(Error::Usage("HEAD stands on a commit, not on a branch: name one".into()).into()),
-    }
+    let head = repository.head()?;
+    let none = || Error::Usage("HEAD stands on a commit, not on a branch: name one".into());
+    Ok(head.branch().ok_or_else(none)?.to_owned())
 }

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::peers::{DEFAULT_REMOTE, Peers, Place, place, route, transferred};
+use crate::present::not_here;
 use crate::ui::errors::Hinted;
 use crate::ui::format::{FROM_A_FOLDER, OVER_THE_WIRE, size, traffic};
 use crate::ui::{Bar, Symbol};
@@ -67,8 +68,7 @@ impl Args {
         done(context, &report, "Downloaded", OVER_THE_WIRE)?;
         let absent = repository.absent_paths()?.len();
         if absent > 0 {
-            let line = format!("{absent} files are not here (fai checkout PATH brings them)");
-            context.out.say(Symbol::Item, line)?;
+            context.out.say(Symbol::Item, not_here(absent))?;
         }
         let own = [
             ("directory", json!(repository.directory())),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use fai_core::Repository;
 use fai_core::object::{CommitId, RepoPath};
-use fai_core::repo::{Error, Head, History, LoggedCommit};
+use fai_core::repo::{Error, History, LoggedCommit};
 use serde_json::json;
 
 use crate::context::Context;
@@ -42,10 +42,7 @@ impl Args {
         let repository = context.repository()?;
         let (mut history, of_path) = self.history(context, &repository)?;
         let limit = self.limit.unwrap_or(usize::MAX);
-        let on = match repository.head() {
-            Ok(Head::Branch(name)) => Some(name.strip_prefix("refs/heads/").unwrap_or(&name).to_owned()),
-            _ => None,
-        };
+        let on = repository.head().ok().and_then(|head| head.branch().map(str::to_owned));
         let mut graph = Graph::default();
         let mut documents = Vec::new();
         for logged in history.by_ref().take(limit) {

@@ -29,7 +29,7 @@ pub fn update(context: &Context, repository: &Repository, name: &str) -> Result<
         return Err(Hinted::new(error, hint).into());
     }
     let known = repository.remote_refs()?;
-    let (refs, report, how) = match place(context, Some(repository), name)? {
+    let (refs, (quarantine, report), how) = match place(context, Some(repository), name)? {
         Place::Peer(source) => {
             let peers = Peers::asking(context)?;
             let mut remote = peers.remote(&source)?;
@@ -41,9 +41,8 @@ pub fn update(context: &Context, repository: &Repository, name: &str) -> Result<
                 false => peers.with_companions(remote),
             };
             let bar = Bar::new(context.out, "Receiving");
-            let (quarantine, report) = peers.transfer(repository, remotes, &bar).commits(&wants)?;
-            repository.accept(quarantine, &tags(repository, &refs)?, context.now()?, "fetch", &bar)?;
-            (refs, report, OVER_THE_WIRE)
+            let brought = peers.transfer(repository, remotes, &bar).commits(&wants)?;
+            (refs, brought, OVER_THE_WIRE)
         }
         Place::Folder(folder) => {
             let source = Folder::open(&folder)?;
@@ -51,11 +50,13 @@ pub fn update(context: &Context, repository: &Repository, name: &str) -> Result<
             let refs = source.refs()?;
             let bar = Bar::new(context.out, "Copying");
             let wants = missing(repository, &refs)?;
-            let (quarantine, report) = fetch_from(&source.repository, repository, &wants, &bar)?;
-            repository.accept(quarantine, &tags(repository, &refs)?, context.now()?, "fetch", &bar)?;
-            (refs, report, FROM_A_FOLDER)
+            let brought = fetch_from(&source.repository, repository, &wants, &bar)?;
+            (refs, brought, FROM_A_FOLDER)
         }
     };
+    let (tags, bar) = (new_tags(repository, &refs)?, Bar::new(context.out, "Writing"));
+    repository.accept(quarantine, &tags, context.now()?, "fetch", &bar)?;
+    drop(bar);
     repository.remember_remote(name, &refs, context.now()?)?;
     say(context, repository, name, &known, (&report, how))
 }
@@ -71,7 +72,7 @@ fn missing(repository: &Repository, refs: &[(String, CommitId)]) -> Result<Vec<C
 }
 
 /// Tags there that are not here.
-fn tags(repository: &Repository, refs: &[(String, CommitId)]) -> Result<Vec<RefMove>> {
+pub fn new_tags(repository: &Repository, refs: &[(String, CommitId)]) -> Result<Vec<RefMove>> {
     let ours = repository.refs()?;
     let new = |(name, _): &&(String, CommitId)| {
         name.starts_with("refs/tags/") && !ours.iter().any(|(known, _)| known == name)

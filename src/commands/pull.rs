@@ -280,7 +280,6 @@ impl Wish {
         refs: Vec<(String, CommitId)>,
         place: &str,
     ) -> Result<Self> {
-        let known = repository.refs()?;
         let at = |refs: &[(String, CommitId)], name: &str| {
             refs.iter().find(|(known, _)| known == name).map(|(_, commit)| *commit)
         };
@@ -288,20 +287,11 @@ impl Wish {
             let (name, at) = (short(&from.theirs).to_owned(), place.to_owned());
             return Err(Error::NoSuchBranch { name, at }.into());
         };
-        let tags = refs
-            .iter()
-            .filter(|(name, _)| name.starts_with("refs/tags/") && at(&known, name).is_none())
-            .map(|(name, commit)| RefMove {
-                name: name.clone(),
-                before: None,
-                after: Some(*commit),
-            })
-            .collect();
         Ok(Self {
-            ours: at(&known, &branch),
+            ours: at(&repository.refs()?, &branch),
             branch,
             theirs,
-            tags,
+            tags: news::new_tags(repository, &refs)?,
             refs,
             from,
         })
@@ -346,11 +336,10 @@ fn diverged(
         branch: short(branch).to_owned(),
     };
     let hint = format!(
-        "{} commits are only here, {count} only there (up to {}); nothing was lost and nothing moved. Look at theirs with \
-         `fai log {}`",
+        "{} commits are only here, {count} only there; nothing was lost and nothing moved. `fai log {theirs}` shows theirs, \
+         `fai merge {theirs}` joins both",
         ours.unwrap_or_default(),
-        theirs.short(),
-        theirs.short()
+        theirs = theirs.short(),
     );
     Hinted::new(error, hint).into()
 }

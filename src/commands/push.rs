@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use anyhow::Result;
 use fai_core::Repository;
 use fai_core::object::CommitId;
-use fai_core::repo::{Error, Event, Head, Progress, RefMove, Upstream};
+use fai_core::repo::{Error, Event, Head, Progress, RefMove, Upstream, ref_candidates};
 use fai_network::serve::{Offer, Permission, serve};
 use fai_network::wire::message::{Move, wire_commit};
 use fai_network::{Folder, PeerId};
@@ -79,9 +79,9 @@ impl Args {
 
     /// Where to push to, as it would be typed.
     fn destination(&self, repository: &Repository) -> Result<String> {
-        let upstream = match repository.head()? {
-            Head::Branch(branch) => repository.upstream(short(&branch))?,
-            Head::Detached(_) => None,
+        let upstream = match repository.head()?.branch() {
+            Some(branch) => repository.upstream(branch)?,
+            None => None,
         };
         let typed = self.source.clone();
         let followed = || upstream.map(|upstream| upstream.remote);
@@ -324,8 +324,8 @@ fn delete(context: &Context, repository: &Repository, source: &str, place: &Plac
     let target = Folder::open(folder)?;
     target.must_be(repository.id()?)?;
     let refs = target.refs()?;
-    let names = ["", "refs/heads/", "refs/tags/"].map(|prefix| format!("{prefix}{name}"));
-    let Some((full, commit)) = refs.iter().find(|(full, _)| names.contains(full)) else {
+    let found = ref_candidates(name).find_map(|full| refs.iter().find(|(known, _)| *known == full));
+    let Some((full, commit)) = found else {
         let (name, at) = (name.to_owned(), target.path.display().to_string());
         return Err(Error::NoSuchBranch { name, at }.into());
     };

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::merge;
 use crate::context::Context;
+use crate::present::not_here;
 use crate::ui::format::size;
 use crate::ui::{Bar, Symbol};
 
@@ -99,11 +100,7 @@ fn print(context: &Context, status: &Status, tracking: Option<&Tracking>) -> Res
     section(context, "Untracked files (fai add PATH):", &status.untracked, "")?;
     section(context, "Symbolic links (never tracked):", &status.symlinks, "")?;
     if !status.absent.is_empty() {
-        let count = status.absent.len();
-        out.say(
-            Symbol::Item,
-            format!("{count} files are not here (fai checkout PATH brings them)"),
-        )?;
+        out.say(Symbol::Item, not_here(status.absent.len()))?;
     }
     let clean = status.underway.is_none() && status.modified.is_empty() && status.deleted.is_empty();
     if clean && status.staged.is_empty() && status.untracked.is_empty() {

@@ -146,6 +146,26 @@ fn a_push_moves_files_of_a_clean_branch_and_refuses_others() {
     owner.assert_sound();
 }
 
+#[test]
+fn histories_that_have_parted_are_joined_as_the_hint_says() {
+    let owner = owner();
+    let (folder, _) = cloned(&owner);
+    owner.write("ours", b"ours");
+    owner.commit("ours");
+    fs::write(folder.join("other"), b"other").unwrap();
+    inside(&owner, &["add", "-A"]);
+    inside(&owner, &["commit", "-m", "other"]);
+    let hint = owner.fails(&["-C", "../clone", "pull"]).hint.unwrap();
+    let (_, rest) = hint.split_once("`fai merge ").expect(&hint);
+    let (id, _) = rest.split_once('`').unwrap();
+    inside(&owner, &["merge", id]);
+    assert!(folder.join("ours").exists() && folder.join("other").exists());
+    inside(&owner, &["push"]);
+    assert!(owner.exists("other"));
+    assert_eq!(inside(&owner, &["pull"])["commits"], 0);
+    owner.assert_sound();
+}
+
 /// Flips a byte in the middle of the largest pack, which is inside a chunk.
 fn damage(repository: &Path) -> PathBuf {
     let packs = fs::read_dir(repository.join(".fai/objects")).unwrap();

@@ -82,6 +82,24 @@ fn only_what_is_selected_comes_and_the_rest_is_told_of() {
 }
 
 #[test]
+fn one_file_is_told_of_as_one() {
+    let owner = owner();
+    let server = Server::start(&owner, &[]);
+    for (exclude, told) in [
+        ("data/test.bin", "1 file is not here (fai checkout PATH brings it)"),
+        ("data/", "2 files are not here (fai checkout PATH brings them)"),
+    ] {
+        let cloner = Cloner::new();
+        let cloned = cloner
+            .sandbox
+            .ok(&["clone", &server.ticket, "clone", "--exclude", exclude]);
+        assert!(cloned.contains(told), "{cloned}");
+        let status = cloner.sandbox.ok(&["-C", "clone", "status"]);
+        assert!(status.contains(told), "{status}");
+    }
+}
+
+#[test]
 fn a_commit_keeps_what_is_not_here() {
     let owner = owner();
     let server = Server::start(&owner, &["--write", "all"]);

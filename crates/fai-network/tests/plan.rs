@@ -113,7 +113,7 @@ fn tree(records: &mut Records, files: &[Vec<u8>]) -> Tree {
 
 /// Lets the plan ask a peer that has `there`, answering out of order, and gives what was asked for.
 fn transfer(root: TreeId, there: &Records, here: &Here, order: &[usize]) -> Result<Vec<Hash>, PlanError<Infallible>> {
-    let mut plan = Plan::default();
+    let mut plan = Plan::new(Reach::Everything);
     plan.add_root(root);
     carry_out(plan, there, here, order)
 }

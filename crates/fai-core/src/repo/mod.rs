@@ -103,7 +103,7 @@ pub use partial::{AbsentFile, Selection};
 pub use progress::{Event, Progress, Silent};
 pub use quarantine::{Quarantine, RefMove};
 pub use reflog::LoggedPlace;
-pub use refs::{RepositoryId, check_ref_name};
+pub use refs::{RepositoryId, check_ref_name, ref_candidates};
 pub use reset::{ResetMode, ResetOptions, ResetReport};
 pub use restore::RestoreOptions;
 pub use revision::{NamedFile, Steps, steps};

@@ -1,7 +1,7 @@
 //! Where refs and `HEAD` were: `HEAD@{2}`, `main@{1}`, `@{-1}`, and the upstream that is written in the same way, `@{u}`.
 
 use super::branches::short_name;
-use super::{Error, Head, Repository};
+use super::{Error, Head, Repository, ref_candidates};
 use crate::database::LoggedMove;
 use crate::object::{CommitId, Time};
 
@@ -127,8 +127,7 @@ impl Repository {
     /// # Errors
     /// When the database fails.
     pub fn full_name(&self, name: &str) -> Result<Option<String>, Error> {
-        for prefix in ["", "refs/", "refs/heads/", "refs/tags/", "refs/remotes/"] {
-            let full = format!("{prefix}{name}");
+        for full in ref_candidates(name) {
             if self.database().read_ref(&full)?.is_some() {
                 return Ok(Some(full));
             }
@@ -138,8 +137,7 @@ impl Repository {
 
     fn upstream_commit(&self, branch: &str) -> Result<CommitId, Error> {
         let branch = match (branch, self.head()?) {
-            ("" | "HEAD" | "@", Head::Branch(name)) => short_name(&name).to_owned(),
-            ("" | "HEAD" | "@", Head::Detached(_)) => "HEAD".to_owned(),
+            ("" | "HEAD" | "@", head) => head.branch().unwrap_or("HEAD").to_owned(),
             (name, _) => name.to_owned(),
         };
         let none = || Error::NoUpstream(branch.clone());

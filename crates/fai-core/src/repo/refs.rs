@@ -160,6 +160,12 @@ impl Store {
     }
 }
 
+/// The full names that `name` may stand for, as people type it; the first one that exists is meant.
+pub fn ref_candidates(name: &str) -> impl Iterator<Item = String> {
+    let prefixes = ["", "refs/", "refs/heads/", "refs/tags/", "refs/remotes/"];
+    prefixes.into_iter().map(move |prefix| format!("{prefix}{name}"))
+}
+
 /// Checks the full name of a branch or tag, which may come from anyone: `refs/heads/` or `refs/tags/` and one or more
 /// names, each valid in a tree.
 ///

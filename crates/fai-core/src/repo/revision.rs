@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::content::FileReader;
 use super::snapshot::Entry;
-use super::{Error, Head, Repository};
+use super::{Error, Repository, ref_candidates};
 use crate::object::{Commit, CommitId, FileId, Hash, Id, Kind, RepoPath};
 
 /// Fewest digits of an id.
@@ -90,22 +90,14 @@ impl Repository {
             return match (base, self.head_commit()?) {
                 ("", _) => Err(Error::UnknownRevision(whole.to_owned())),
                 (_, Some(commit)) => Ok(commit),
-                (_, None) => {
-                    let name = match self.head()? {
-                        Head::Branch(name) => name,
-                        Head::Detached(_) => "HEAD".to_owned(),
-                    };
-                    Err(Error::NoCommits(
-                        name.strip_prefix("refs/heads/").unwrap_or(&name).to_owned(),
-                    ))
-                }
+                (_, None) => Err(Error::NoCommits(self.head()?.branch().unwrap_or("HEAD").to_owned())),
             };
         }
         if let Some(commit) = self.resolve_at(base)? {
             return Ok(commit);
         }
-        for prefix in ["", "refs/", "refs/heads/", "refs/tags/", "refs/remotes/"] {
-            if let Some(commit) = self.database().read_ref(&format!("{prefix}{base}"))? {
+        for full in ref_candidates(base) {
+            if let Some(commit) = self.database().read_ref(&full)? {
                 return Ok(commit);
             }
         }

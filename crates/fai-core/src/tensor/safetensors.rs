@@ -33,7 +33,10 @@ pub fn whole_metadata(source: &dyn ReadAt) -> Result<BTreeMap<String, String>, L
         .ok_or_else(|| LayoutError::malformed(FORMAT, "the file is no safetensors file".to_owned()))
 }
 
-fn parse_whole(source: &dyn ReadAt) -> Result<Option<(Layout, BTreeMap<String, String>)>, LayoutError> {
+/// The layout of a file, and what its `__metadata__` says.
+type Whole = (Layout, BTreeMap<String, String>);
+
+fn parse_whole(source: &dyn ReadAt) -> Result<Option<Whole>, LayoutError> {
     let Some(header_len) = sniff(source)? else {
         return Ok(None);
     };

@@ -24,7 +24,7 @@ use super::remote::failed;
 use super::{Brought, FetchReport, Goal, Remote, Step, commits, depth, in_waves, paths};
 use crate::session::backoff;
 use crate::session::bases::Ask;
-use crate::session::plan::{Contradiction, Plan, Promise, Want};
+use crate::session::plan::{Contradiction, Plan, Promise, Reach, Want};
 use crate::session::schedule::{LinkId, Outlook, Schedule};
 use crate::wire::records::OFFER_LEN;
 use crate::{Connection, Error, Node};
@@ -122,7 +122,7 @@ impl<'a> Driver<'a> {
         started: Instant,
     ) -> Self {
         Self {
-            schedule: Schedule::new(Plan::default()),
+            schedule: Schedule::new(Plan::new(Reach::Everything)),
             network,
             requests: HashMap::new(),
             contents,
@@ -299,25 +299,22 @@ impl<'a> Driver<'a> {
                 let Some(peer) = self.schedule.peer(link).filter(|_| self.schedule.is_open(link)) else {
                     return Ok(());
                 };
-                self.known.remove(&peer);
-                self.schedule.give_up(peer);
-                self.requests.retain(|link, _| self.schedule.is_open(*link));
-                if self.schedule.peers() > 0 {
-                    // Others go on, so that no error will name it.
-                    progress.on(Event::Warning(&format!(
-                        "{peer} sent wrong data and is not asked any more"
-                    )));
-                }
                 let Want { hash, promise } = ask.want;
                 let reason = format!("{} {}: {refusal}", promise.kind().name(), hash.short());
-                self.cause = Some(Error::WrongData { peer, reason });
+                self.dismiss(peer, Error::WrongData { peer, reason }, progress);
             }
             News::Ended { link, error } => {
                 self.requests.remove(&link);
-                if let Some(peer) = self.schedule.peer(link)
-                    && self.schedule.ended(link) == Some(peer)
-                {
-                    self.lost(peer, failed(peer)(error), progress);
+                let Some(peer) = self.schedule.peer(link).filter(|_| self.schedule.is_open(link)) else {
+                    return Ok(());
+                };
+                match failed(peer)(error) {
+                    error @ Error::Protocol { .. } => self.dismiss(peer, error, progress),
+                    error => {
+                        if self.schedule.ended(link).is_some() {
+                            self.lost(peer, error, progress);
+                        }
+                    }
                 }
             }
             News::Returned(Returned { peer, connection }) => match connection {
@@ -331,6 +328,18 @@ impl<'a> Driver<'a> {
             },
         }
         Ok(())
+    }
+
+    /// A peer broke the rules: nothing more is asked of it, on any link.
+    fn dismiss(&mut self, peer: PeerId, error: Error, progress: &dyn Progress) {
+        self.known.remove(&peer);
+        self.schedule.give_up(peer);
+        self.requests.retain(|link, _| self.schedule.is_open(*link));
+        if self.schedule.peers() > 0 {
+            // Others go on, so that no error will name it.
+            progress.on(Event::Warning(&format!("{error}; it is not asked any more")));
+        }
+        self.cause = Some(error);
     }
 
     /// The last link to a peer ended, or it could not be reached again: it is tried once more, or given up.

@@ -11,10 +11,10 @@ use fai_core::storage::{Checker, Feeder, Received, RecordHeader, Refusal, Storag
 
 use super::contents::Contents;
 use super::here::Here;
-use super::{FetchReport, Step, check, in_waves, kept};
+use super::{FetchReport, Step, check, in_waves, kept, paths};
 use crate::Error;
 use crate::session::bases::{Ask, Bases, Form, Offer};
-use crate::session::plan::{Contradiction, Plan, Promise, Totals};
+use crate::session::plan::{Contradiction, Plan, Promise, Reach, Totals};
 
 /// Records that are asked of the readers and not taken yet. Only [`READY`] of them hold memory.
 const UNDER_WAY: usize = 512;
@@ -54,7 +54,7 @@ fn run(
     let (ask, asked) = bounded::<Ask>(UNDER_WAY);
     let (tell, told) = bounded(READY);
     let (contents, listener) = Contents::new();
-    let (report, met, hashed) = std::thread::scope(|scope| {
+    let (report, met, roots, hashed) = std::thread::scope(|scope| {
         let hashing = scope.spawn(|| listener.run());
         for _ in 0..readers {
             let (asked, tell, contents) = (asked.clone(), tell.clone(), contents.clone());
@@ -62,7 +62,7 @@ fn run(
         }
         drop((asked, tell));
         let mut copy = Copy {
-            plan: Plan::default(),
+            plan: Plan::new(Reach::Everything),
             retry: VecDeque::new(),
             bases: Bases::default(),
             here: Here { repository, store },
@@ -70,6 +70,7 @@ fn run(
             told: Totals::default(),
             contents,
             commits: None,
+            roots: Vec::new(),
         };
         let result = in_waves(store, |feeder| {
             copy.begin(source, wants, feeder)?;
@@ -77,10 +78,11 @@ fn run(
         });
         // The readers end when nobody asks and nobody listens, and with them the one who hashes.
         drop((ask, told));
-        let (report, met) = copy.finish();
+        let (report, met, roots) = copy.finish();
         let hashed = hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        result.map(|()| (report, met, hashed))
+        result.map(|()| (report, met, roots, hashed))
     })?;
+    paths::check(store, &roots)?;
     // What an earlier transfer of something else left may lead to what is not here.
     quarantine.retain_objects(&met)?;
     let report = FetchReport {
@@ -114,6 +116,8 @@ struct Copy<'a> {
     contents: Contents,
     /// The new ones, when it has begun.
     commits: Option<HashSet<CommitId>>,
+    /// Their root trees, the newest first.
+    roots: Vec<TreeId>,
 }
 
 impl Copy<'_> {
@@ -127,17 +131,17 @@ impl Copy<'_> {
             self.retry.extend(asks);
             return Ok(());
         }
-        let mut roots = Vec::new();
+        let roots = &mut self.roots;
         let commits = copy_commits(source, &self.here, wants, feeder, |tree| roots.push(tree))?;
         // The oldest first: newer versions stand on older ones.
-        roots.into_iter().rev().for_each(|tree| self.plan.add_root(tree));
+        self.roots.iter().rev().for_each(|tree| self.plan.add_root(*tree));
         self.report.commits = commits.len() as u64;
         self.commits = Some(commits);
         Ok(())
     }
 
-    /// The report, and the objects that were met.
-    fn finish(self) -> (FetchReport, HashSet<Hash>) {
+    /// The report, the objects that were met, and the root trees of the new commits.
+    fn finish(self) -> (FetchReport, HashSet<Hash>, Vec<TreeId>) {
         let totals = self.plan.totals();
         let commits = self.commits.iter().flatten().map(|id| *id.hash());
         let met = commits.chain(self.plan.met()).collect();
@@ -148,7 +152,7 @@ impl Copy<'_> {
             bytes_reused: totals.reused_bytes,
             ..self.report
         };
-        (report, met)
+        (report, met, self.roots)
     }
 
     fn drive(

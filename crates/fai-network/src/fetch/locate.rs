@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use fai_core::object::{Commit, CommitId, FileId, Hash, Id, Kind, RepoPath, Tree, TreeEntry, TreeId};
 use fai_core::repo::Error as CoreError;
-use fai_core::repo::{Steps, steps};
+use fai_core::repo::{Steps, ref_candidates, steps};
 
 use super::Remote;
 use super::records::Records;
@@ -238,8 +238,7 @@ impl<'a> Past<'a> {
             let branch = self.remote.head.clone();
             return branch.and_then(|branch| at(&branch)).ok_or_else(unknown);
         }
-        let named = ["", "refs/", "refs/heads/", "refs/tags/"];
-        if let Some(commit) = named.iter().find_map(|prefix| at(&format!("{prefix}{base}"))) {
+        if let Some(commit) = ref_candidates(base).find_map(|name| at(&name)) {
             return Ok(commit);
         }
         if let Ok(commit) = base.parse() {

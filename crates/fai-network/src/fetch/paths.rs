@@ -7,10 +7,7 @@ use fai_core::object::{Id, Kind, MAX_PATH_LEN, Tree, TreeId};
 use fai_core::repo::Store;
 
 use crate::Error;
-use crate::session::plan::Contradiction;
-
-/// Most files and folders in one commit.
-const MAX_PATHS: u64 = 1 << 24;
+use crate::session::plan::{Contradiction, MAX_PATHS};
 
 /// Most bytes of all their paths.
 const MAX_PATH_BYTES: u64 = 1 << 30;
@@ -39,7 +36,7 @@ impl Below {
 
     fn is_too_much(&self) -> bool {
         // Every name brings a separator, the last one of a path too many.
-        self.paths > MAX_PATHS || self.bytes > MAX_PATH_BYTES || self.longest > MAX_PATH_LEN + 1
+        self.paths > MAX_PATHS as u64 || self.bytes > MAX_PATH_BYTES || self.longest > MAX_PATH_LEN + 1
     }
 }
 

@@ -1,5 +1,6 @@
 //! A conversation with a peer about one of its repositories.
 
+use std::collections::HashSet;
 use std::io;
 
 use fai_core::object::{Commit, CommitId, Hash, Id, MAX_COMMIT_LEN};
@@ -165,12 +166,12 @@ impl Remote {
             Reply::Commits(commits) => commits,
             other => return Err(unexpected(self.peer(), &other)),
         };
-        let mut expected: std::collections::HashSet<CommitId> = want.iter().copied().collect();
-        let mut commits = Vec::new();
+        let mut expected: HashSet<CommitId> = want.iter().copied().collect();
+        let (mut commits, mut came) = (Vec::new(), HashSet::new());
         for bytes in encoded {
             let id = CommitId::of(&bytes);
-            if bytes.len() > MAX_COMMIT_LEN || !expected.remove(&id) {
-                return Err(self.protocol(format!("commit {} was not asked for", id.short())));
+            if bytes.len() > MAX_COMMIT_LEN || !expected.contains(&id) || !came.insert(id) {
+                return Err(self.protocol(format!("commit {} was not asked for, or came twice", id.short())));
             }
             let commit = <Commit as fai_core::object::Object>::decode(&bytes).map_err(|error| {
                 crate::session::plan::Contradiction {

@@ -1,5 +1,5 @@
-//! How many bytes of answers are in memory at the same time, and how many of them are encoded anew, for all peers and for
-//! each. A peer that asks for much and takes little waits for itself; others go on.
+//! How many bytes of questions and answers are in memory at the same time, and how many are encoded anew, for all peers and
+//! for each. A peer that asks for much and takes little waits for itself; others go on.
 
 use std::io;
 use std::sync::Arc;
@@ -7,11 +7,22 @@ use std::sync::Arc;
 use fai_core::object::MAX_OBJECT_LEN;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::wire::records::MAX_REQUEST;
+
 /// Bytes for all peers together.
 const ALL: u64 = 256 << 20;
 
 /// Bytes for one peer: the longest record and more, so that each can have all it asks for.
 const OWN: u64 = MAX_OBJECT_LEN as u64 + (16 << 20);
+
+/// Bytes of questions of all peers together, and of one, besides those that are [`SHORT`]. Once decoded they may take a few
+/// times as much.
+const QUESTIONS: u64 = 32 << 20;
+const OWN_QUESTIONS: u64 = 2 << 20;
+
+/// A question that is no longer than this is not counted, so that nobody can keep others from the usual ones. Every request
+/// for records is one of them; streams, and so these, are few.
+const SHORT: usize = MAX_REQUEST;
 
 /// What a permit stands for.
 const UNIT: u64 = 1 << 10;
@@ -20,6 +31,7 @@ const UNIT: u64 = 1 << 10;
 #[derive(Debug, Clone)]
 pub(super) struct Room {
     memory: Arc<Semaphore>,
+    questions: Arc<Semaphore>,
     /// Threads that encode.
     encoding: Arc<Semaphore>,
 }
@@ -39,13 +51,14 @@ pub(super) struct Held {
 
 /// Room for all peers.
 pub(super) fn for_all() -> Room {
-    Room::of(ALL, cores())
+    Room::of(ALL, QUESTIONS, cores())
 }
 
 impl Room {
-    fn of(bytes: u64, threads: usize) -> Self {
+    fn of(bytes: u64, questions: u64, threads: usize) -> Self {
         Self {
             memory: Arc::new(Semaphore::new(units(bytes) as usize)),
+            questions: Arc::new(Semaphore::new(units(questions) as usize)),
             encoding: Arc::new(Semaphore::new(threads)),
         }
     }
@@ -56,7 +69,7 @@ impl Share {
     pub(super) fn of(all: &Room) -> Self {
         Self {
             all: all.clone(),
-            own: Room::of(OWN, cores().div_ceil(2)),
+            own: Room::of(OWN, OWN_QUESTIONS, cores().div_ceil(2)),
         }
     }
 
@@ -70,6 +83,21 @@ impl Share {
         let own = own.map_err(io::Error::other)?;
         let all = Arc::clone(&self.all.encoding).acquire_owned().await;
         Ok([own, all.map_err(io::Error::other)?])
+    }
+
+    /// Room for a question of so many bytes, which is as long as it is read and answered. Nobody waits for it: what a peer
+    /// has sent meanwhile would be in memory, too.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(super) fn question(&self, len: usize) -> io::Result<Held> {
+        let count = if len > SHORT { units(len as u64) } else { 0 };
+        let take = |room: &Room| {
+            let permit = Arc::clone(&room.questions).try_acquire_many_owned(count);
+            permit.map_err(|_| io::Error::other("too many long questions at the same time"))
+        };
+        let parts = [take(&self.own)?, take(&self.all)?];
+        Ok(Held { parts })
     }
 
     /// Waits until there is room for so many bytes. Whoever waits must hold nothing that ends only when the wait does:
@@ -112,6 +140,7 @@ fn units(bytes: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::MAX_MESSAGE;
 
     /// What is granted at once.
     fn granted(share: &Share, bytes: u64) -> Option<Held> {
@@ -147,5 +176,26 @@ mod tests {
         assert!(granted(&Share::of(&all), OWN).is_some());
         held.clear();
         assert_eq!(all.memory.available_permits() as u64, ALL / UNIT);
+    }
+
+    #[test]
+    fn long_questions_are_few_and_short_ones_as_many_as_there_are_streams() {
+        let all = for_all();
+        let long = MAX_MESSAGE - 1;
+        let mut held = Vec::new();
+        for _ in 0..100 {
+            let peer = Share::of(&all);
+            while let Ok(more) = peer.question(long) {
+                held.push(more);
+            }
+            assert!(peer.question(SHORT).is_ok());
+        }
+        assert_eq!(held.len() as u64, QUESTIONS / MAX_MESSAGE as u64);
+        assert!(
+            granted(&Share::of(&all), OWN).is_some(),
+            "answers have room of their own"
+        );
+        held.truncate(1);
+        assert!(Share::of(&all).question(long).is_ok());
     }
 }

@@ -5,11 +5,13 @@
 
 mod answer;
 mod budget;
+mod busy;
 mod push;
 mod records;
 mod sync;
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,7 +19,7 @@ use fai_core::Repository;
 use fai_core::object::Time;
 use fai_core::repo::{Reencoder, RepositoryId};
 use libp2p::PeerId;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use self::budget::{Room, Share};
 use crate::wire::message::Selector;
@@ -115,7 +117,7 @@ pub enum Happening {
 struct Shared {
     node: Node,
     offers: Vec<Offer>,
-    readers: Semaphore,
+    readers: Arc<Semaphore>,
     /// Room for answers in memory, and for encoding.
     room: Room,
     /// Those that are not at work.
@@ -137,7 +139,7 @@ pub async fn serve(
     let shared = Arc::new(Shared {
         node,
         offers,
-        readers: Semaphore::new(READERS),
+        readers: Arc::new(Semaphore::new(READERS)),
         room: budget::for_all(),
         reencoders: Mutex::default(),
         visitors: Mutex::default(),
@@ -231,6 +233,12 @@ impl Shared {
             (Some(offer), None) => Ok(offer),
             (found, _) => Err(found.is_some()),
         }
+    }
+
+    /// Waits for a turn to read the disk. It goes to the thread that does, so that it ends with the work.
+    async fn turn(&self) -> io::Result<OwnedSemaphorePermit> {
+        let turn = Arc::clone(&self.readers).acquire_owned().await;
+        turn.map_err(io::Error::other)
     }
 
     fn now(&self) -> Time {

@@ -11,6 +11,7 @@ use fai_core::object::Time;
 use fai_core::repo::{Event, Progress, RefMove, check_ref_name};
 use libp2p::Stream;
 
+use super::sync::not_found;
 use super::{Happening, Offer, Permission, Shared, off_thread};
 use crate::fetch::{Remote, Transfer};
 use crate::receive::{Push, Wanted, receive};
@@ -36,7 +37,11 @@ impl Shared {
         stream: &mut Stream,
     ) -> Result<Reply, Refusal> {
         let peer = connection.peer;
-        if (offer.permit)(&peer) < Permission::Write {
+        let permission = (offer.permit)(&peer);
+        if permission < Permission::Read {
+            return Err((Reason::NotFound, not_found(&Selector::Only)));
+        }
+        if permission < Permission::Write {
             let message = format!(
                 "you may not push to {:?} yet; its owner can allow it with: fai access allow {peer} --write",
                 offer.name

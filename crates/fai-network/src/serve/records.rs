@@ -10,11 +10,12 @@ use fai_core::repo::Reencoder;
 use libp2p::{PeerId, Stream};
 
 use super::budget::{Held, Share};
+use super::busy::{meanwhile, soon};
 use super::{Happening, Offer, Permission, Shared, answer, off_thread};
 use crate::session::bases::Form;
 use crate::wire::message::Selector;
 use crate::wire::records::{MAX_REQUEST, decode_request, write_answers};
-use crate::wire::{MAX_MESSAGE, frame};
+use crate::wire::{MAX_MESSAGE, SILENCE, frame};
 
 /// Bytes of records that are read before they are written.
 const PIECE: usize = 1 << 20;
@@ -59,7 +60,8 @@ impl Shared {
         bytes: &mut u64,
     ) -> io::Result<()> {
         let wrong = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason.to_owned());
-        let Some(first) = frame::read(stream, MAX_MESSAGE).await? else {
+        let room = |len| share.question(len);
+        let Some((first, room)) = frame::read_within(stream, MAX_MESSAGE, SILENCE, room).await? else {
             return Ok(());
         };
         let selector: Selector = minicbor::decode(&first).map_err(|error| wrong(&error.to_string()))?;
@@ -68,13 +70,14 @@ impl Shared {
             .find(&peer, &selector)
             .map_err(|_| wrong("no such repository"))?
             .clone();
+        drop((first, selector, room));
         while let Some(request) = frame::read_patiently(stream, MAX_REQUEST).await? {
             // Asked again for every request, so that taking a right away holds at once.
             if (offer.permit)(&peer) < Permission::Read {
                 return Err(wrong("no such repository"));
             }
             let mut rest = decode_request(&request).ok_or_else(|| wrong("no request for records"))?;
-            let mut next = Some(self.read_piece(&offer, share, &mut rest).await?);
+            let mut next = Some(soon(self.read_piece(&offer, share, &mut rest)).await?);
             while let Some(piece) = next {
                 // The next piece is read while this one is taken, and nothing is held for a peer that takes its time.
                 let reading = async {
@@ -90,8 +93,7 @@ impl Shared {
                     drop(piece);
                     written
                 };
-                let (read, written) = futures::future::join(reading, writing).await;
-                written?;
+                let read = meanwhile(reading, writing).await?;
                 *records += count;
                 *bytes += len;
                 offer.sent.fetch_add(len, Ordering::Relaxed);
@@ -107,21 +109,20 @@ impl Shared {
         let (mut memory, mut most) = (PIECE_MEMORY, PIECE_MOST);
         let anew = asks.iter().any(|(_, form)| *form == Form::Alone);
         loop {
-            let mut held = share.take(memory + if anew { REENCODING } else { 0 }).await?;
+            let held = share.take(memory + if anew { REENCODING } else { 0 }).await?;
             let encoding = match anew {
                 true => Some((share.encode().await?, self.reencoder()?)),
                 false => None,
             };
-            let turn = self.readers.acquire().await.map_err(io::Error::other)?;
+            let turn = self.turn().await?;
             let (repository, asked) = (Arc::clone(&offer.repository), std::mem::take(asks));
             let reading = move || {
                 let (permit, mut reencoder) = encoding.unzip();
                 let answers = answer::records(&repository, &asked, PIECE, most, reencoder.as_mut())?;
-                drop(permit);
-                Ok((answers, asked, reencoder))
+                drop((permit, turn));
+                Ok((answers, asked, reencoder, held))
             };
-            let (answers, asked, reencoder) = off_thread(reading).await.map_err(io::Error::other)?;
-            drop(turn);
+            let (answers, asked, reencoder, mut held) = off_thread(reading).await.map_err(io::Error::other)?;
             self.idle_reencoders().extend(reencoder);
             *asks = asked.get(answers.hashes..).unwrap_or_default().to_vec();
             match answers.too_long {

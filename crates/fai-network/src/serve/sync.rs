@@ -8,10 +8,11 @@ use libp2p::{PeerId, Stream};
 use minicbor::bytes::ByteVec;
 
 use super::budget::Share;
+use super::busy::soon;
 use super::{Happening, Offer, Permission, Shared, answer, off_thread};
+use crate::Connection;
 use crate::wire::message::{Reason, Reply, Request, Selector, Served, VERSION, wire, wire_commit};
-use crate::wire::{MAX_MESSAGE, frame};
-use crate::{Connection, Error};
+use crate::wire::{MAX_MESSAGE, PATIENCE, frame};
 
 /// A refusal in the making.
 type Refusal = (Reason, String);
@@ -34,10 +35,14 @@ impl Shared {
         share: &Share,
     ) -> std::io::Result<()> {
         let mut offer: Option<Offer> = None;
-        while let Some(bytes) = frame::read_patiently(stream, MAX_MESSAGE).await? {
+        while let Some((bytes, question)) =
+            frame::read_within(stream, MAX_MESSAGE, PATIENCE, |len| share.question(len)).await?
+        {
+            let request = minicbor::decode::<Request>(&bytes);
+            drop(bytes);
             // Until the reply is taken; a push takes its time and little memory.
             let mut held = None;
-            let answered = match (minicbor::decode::<Request>(&bytes), &offer) {
+            let answered = match (request, &offer) {
                 (Ok(Request::Push { moves }), Some(offer)) => {
                     let back = Connection {
                         peer,
@@ -47,8 +52,11 @@ impl Shared {
                     self.receive(back, offer, moves, stream).await
                 }
                 (Ok(request), _) => {
-                    held = Some(share.take(MAX_MESSAGE as u64).await?);
-                    self.answer(peer, &mut offer, request).await
+                    let answer = async {
+                        held = Some(share.take(MAX_MESSAGE as u64).await?);
+                        Ok(self.answer(peer, &mut offer, request).await)
+                    };
+                    soon(answer).await.unwrap_or_else(|error| Err(failed(&error)))
                 }
                 (Err(error), _) => Err((Reason::Protocol, error.to_string())),
             };
@@ -62,7 +70,7 @@ impl Shared {
                     return say(stream, &Reply::Refused { reason, message }).await;
                 }
             }
-            drop(held);
+            drop((held, question));
         }
         Ok(())
     }
@@ -84,7 +92,7 @@ impl Shared {
                     peer,
                     repository: found.name.clone(),
                 });
-                let head = match found.repository.head().map_err(failed)? {
+                let head = match found.repository.head().map_err(|error| failed(&error))? {
                     Head::Branch(name) => Some(name),
                     Head::Detached(_) => None,
                 };
@@ -109,22 +117,24 @@ impl Shared {
 
     async fn answer_about(&self, offer: &Offer, request: Request) -> Result<Reply, Refusal> {
         let repository = Arc::clone(&offer.repository);
-        let _turn = self
-            .readers
-            .acquire()
-            .await
-            .map_err(|error| (Reason::Failed, error.to_string()))?;
+        let turn = self.turn().await.map_err(|error| failed(&error))?;
         match request {
             Request::Refs { after } => {
-                let refs = off_thread(move || Ok(answer::refs(&repository, &after)?)).await;
-                let refs = refs.map_err(|error| (Reason::Failed, error.to_string()))?;
+                let read = move || {
+                    let _turn = turn;
+                    Ok(answer::refs(&repository, &after)?)
+                };
+                let refs = off_thread(read).await.map_err(|error| failed(&error))?;
                 let wired = refs.into_iter().map(|(name, commit)| (name, wire_commit(&commit)));
                 Ok(Reply::Refs(wired.collect()))
             }
             Request::Commits { want, have } => {
                 let (want, have) = (crate::fetch::hashes(&want), crate::fetch::hashes(&have));
-                let commits = off_thread(move || Ok(answer::commits(&repository, &want, &have)?)).await;
-                let commits = commits.map_err(|error| (Reason::Failed, error.to_string()))?;
+                let read = move || {
+                    let _turn = turn;
+                    Ok(answer::commits(&repository, &want, &have)?)
+                };
+                let commits = off_thread(read).await.map_err(|error| failed(&error))?;
                 Ok(Reply::Commits(commits.into_iter().map(ByteVec::from).collect()))
             }
             _ => Err((Reason::Protocol, "a message that makes no sense here".into())),
@@ -149,7 +159,7 @@ fn served(offer: &Offer) -> Option<Served> {
     })
 }
 
-fn not_found(selector: &Selector) -> String {
+pub(super) fn not_found(selector: &Selector) -> String {
     match selector {
         Selector::Only => "no repository is served here".to_owned(),
         Selector::Name(name) => {
@@ -160,6 +170,6 @@ fn not_found(selector: &Selector) -> String {
     }
 }
 
-fn failed(error: fai_core::repo::Error) -> Refusal {
-    (Reason::Failed, Error::from(error).to_string())
+fn failed(error: &impl std::fmt::Display) -> Refusal {
+    (Reason::Failed, error.to_string())
 }

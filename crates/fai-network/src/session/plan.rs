@@ -20,6 +20,13 @@ const ENOUGH_EXTENTS: usize = 4 * 8192;
 /// When so many chunks have come, those that the store's index knows by now are forgotten.
 const MANY_ARRIVED: usize = 65_536;
 
+/// Most files and folders in one commit, and most objects that are known by name alone at the same time: names cost whoever
+/// sends them little, and memory here.
+pub(crate) const MAX_PATHS: usize = 1 << 24;
+
+/// While so many files wait, no more trees are asked for: a long history of many files never comes near [`MAX_PATHS`].
+const MANY_FILES: usize = 1 << 20;
+
 /// The longest file that is taken from a peer: 64 TiB, four times what ext4 holds.
 const MAX_FILE: u64 = 1 << 46;
 
@@ -165,7 +172,7 @@ pub struct Totals {
 }
 
 /// The plan.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Plan {
     reach: Reach,
     /// Objects that were met, and how many bytes of files each stands for: each is looked at once.
@@ -180,6 +187,9 @@ pub struct Plan {
     /// Came, though the store's index may not know them before their pack is sealed.
     arrived: HashSet<Hash>,
     totals: Totals,
+    /// Most trees and files that may wait, and the number of files from which on trees wait for them.
+    most: usize,
+    many: usize,
 }
 
 #[derive(Debug)]
@@ -200,7 +210,16 @@ impl Plan {
     pub fn new(reach: Reach) -> Self {
         Self {
             reach,
-            ..Self::default()
+            met: HashMap::new(),
+            trees: VecDeque::new(),
+            files: VecDeque::new(),
+            lists: VecDeque::new(),
+            waiting_extents: 0,
+            asked: HashSet::new(),
+            arrived: HashSet::new(),
+            totals: Totals::default(),
+            most: MAX_PATHS,
+            many: MANY_FILES,
         }
     }
 
@@ -254,7 +273,9 @@ impl Plan {
             self.arrived = unknown;
         }
         loop {
-            let want = if let Some(want) = self.trees.pop_front() {
+            let want = if self.files.len() < self.many
+                && let Some(want) = self.trees.pop_front()
+            {
                 want
             } else if self.waiting_extents < ENOUGH_EXTENTS && !self.files.is_empty() {
                 match self.files.pop_front() {
@@ -340,7 +361,7 @@ impl Plan {
                 if depth > MAX_PATH_LEN / 2 {
                     return Err(contradiction(want, "folders too deep for any path".into()));
                 }
-                self.expand_tree(&tree, depth)?;
+                self.expand_tree(&want.hash, &tree, depth)?;
             }
             Promise::File { size } => {
                 let manifest = Manifest::decode(raw).map_err(invalid)?;
@@ -379,7 +400,7 @@ impl Plan {
         Ok(())
     }
 
-    fn expand_tree(&mut self, tree: &Tree, depth: usize) -> Result<(), Contradiction> {
+    fn expand_tree(&mut self, id: &Hash, tree: &Tree, depth: usize) -> Result<(), Contradiction> {
         for entry in tree.entries() {
             let (hash, size) = (entry.hash, entry.size);
             let promise = match entry.tree_id() {
@@ -395,6 +416,14 @@ impl Plan {
                     Promise::Tree { .. } => self.trees.push_back(want),
                     _ => self.files.push_back(want),
                 }
+            }
+            if self.trees.len() + self.files.len() > self.most {
+                let (kind, reason) = (Kind::Tree, "too many files and folders to ask for".into());
+                return Err(Contradiction {
+                    kind,
+                    hash: *id,
+                    reason,
+                });
             }
         }
         Ok(())
@@ -448,5 +477,88 @@ fn contradiction(want: &Want, reason: String) -> Contradiction {
         kind: want.promise.kind(),
         hash: want.hash,
         reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fai_core::object::TreeEntry;
+
+    /// Nothing is here.
+    struct Nowhere;
+
+    impl Local for Nowhere {
+        type Error = std::convert::Infallible;
+
+        fn complete(&self, _: Kind, _: &Hash) -> Result<bool, Self::Error> {
+            Ok(false)
+        }
+
+        fn object(&self, _: Kind, _: &Hash) -> Result<Vec<u8>, Self::Error> {
+            unreachable!("nothing is complete")
+        }
+
+        fn quarantined(&self, _: Kind, _: &Hash) -> Result<Option<Vec<u8>>, Self::Error> {
+            Ok(None)
+        }
+
+        fn has_chunk(&self, _: &Hash) -> Result<bool, Self::Error> {
+            Ok(false)
+        }
+
+        fn depth(&self, _: &Hash) -> Result<Option<usize>, Self::Error> {
+            Ok(None)
+        }
+    }
+
+    /// A tree of so many files and folders, all of them with invented ids, different ones for every `seed`.
+    fn tree(seed: u8, files: u8, folders: u8) -> Tree {
+        let id = |kind: Kind, number: u8| kind.hash(&[seed, number]);
+        let files =
+            (0..files).map(|n| TreeEntry::file(format!("f{n}"), FileId::from_hash(id(Kind::Manifest, n)), 1, false));
+        let folders = (0..folders).map(|n| TreeEntry::folder(format!("d{n}"), TreeId::from_hash(id(Kind::Tree, n)), 1));
+        Tree::new(files.chain(folders).collect()).unwrap()
+    }
+
+    fn root(tree: &Tree) -> Want {
+        let promise = Promise::Tree { size: None, depth: 0 };
+        let hash = *tree.id().hash();
+        Want { hash, promise }
+    }
+
+    #[test]
+    fn no_more_is_waited_for_than_one_commit_may_hold() {
+        let mut plan = Plan::new(Reach::Everything);
+        plan.most = 100;
+        let (first, second) = (tree(1, 40, 20), tree(2, 20, 30));
+        plan.arrived(&root(&first), &first.encode()).unwrap();
+        // The same once more is nothing new.
+        plan.arrived(&root(&first), &first.encode()).unwrap();
+        let refused = plan.arrived(&root(&second), &second.encode()).unwrap_err();
+        assert_eq!(refused.hash, *second.id().hash(), "{refused}");
+        // What was asked for waits no longer.
+        let mut plan = Plan::new(Reach::Everything);
+        plan.most = 100;
+        plan.arrived(&root(&first), &first.encode()).unwrap();
+        for _ in 0..10 {
+            plan.next(&Nowhere).unwrap().unwrap();
+        }
+        plan.arrived(&root(&second), &second.encode()).unwrap();
+    }
+
+    #[test]
+    fn where_many_files_wait_they_are_asked_for_before_more_trees() {
+        let mut plan = Plan::new(Reach::Everything);
+        plan.many = 30;
+        let first = tree(1, 40, 20);
+        plan.arrived(&root(&first), &first.encode()).unwrap();
+        let mut kinds = Vec::new();
+        while let Some(want) = plan.next(&Nowhere).unwrap() {
+            kinds.push(want.promise.kind());
+        }
+        assert_eq!(kinds.len(), 60);
+        assert!(kinds[..11].iter().all(|kind| *kind == Kind::Manifest));
+        assert!(kinds[11..31].iter().all(|kind| *kind == Kind::Tree));
     }
 }

@@ -14,7 +14,8 @@ use super::{PATIENCE, SILENCE};
 /// # Errors
 /// When the frame is longer, cut, or does not come in time.
 pub async fn read(stream: &mut (impl AsyncRead + Unpin), max: usize) -> io::Result<Option<Vec<u8>>> {
-    read_within(stream, max, SILENCE).await
+    let read = read_within(stream, max, SILENCE, |_| Ok(())).await?;
+    Ok(read.map(|(bytes, ())| bytes))
 }
 
 /// The same for the next request of a peer that may have to think first.
@@ -22,14 +23,20 @@ pub async fn read(stream: &mut (impl AsyncRead + Unpin), max: usize) -> io::Resu
 /// # Errors
 /// As [`read`].
 pub async fn read_patiently(stream: &mut (impl AsyncRead + Unpin), max: usize) -> io::Result<Option<Vec<u8>>> {
-    read_within(stream, max, PATIENCE).await
+    let read = read_within(stream, max, PATIENCE, |_| Ok(())).await?;
+    Ok(read.map(|(bytes, ())| bytes))
 }
 
-async fn read_within(
+/// Reads one frame that begins within `patience`, after `room` was found for its bytes.
+///
+/// # Errors
+/// As [`read`], and when there is no room.
+pub async fn read_within<R>(
     stream: &mut (impl AsyncRead + Unpin),
     max: usize,
     patience: Duration,
-) -> io::Result<Option<Vec<u8>>> {
+    room: impl FnOnce(usize) -> io::Result<R>,
+) -> io::Result<Option<(Vec<u8>, R)>> {
     let mut head = [0; 4];
     let first = within(patience, stream.read(&mut head)).await?;
     if first == 0 {
@@ -41,9 +48,13 @@ async fn read_within(
         let reason = format!("a message of {len} bytes, where {max} are the most");
         return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
     }
+    let room = room(len)?;
     let mut bytes = vec![0; len];
-    fill(stream, &mut bytes).await?;
-    Ok(Some(bytes))
+    match tokio::time::timeout(PATIENCE, fill(stream, &mut bytes)).await {
+        Ok(filled) => filled?,
+        Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "a message that does not end")),
+    }
+    Ok(Some((bytes, room)))
 }
 
 /// Writes one frame.
@@ -203,6 +214,10 @@ mod tests {
                 "writing {a_second} bytes a second: {written:?}"
             );
         }
+        let head = 1_000_000u32.to_le_bytes();
+        let mut endless = head.as_slice().chain(Slow::new(1000));
+        let cut = read(&mut endless, 1 << 20).await;
+        assert!(cut.is_err(), "a message is not waited for without end: {cut:?}");
         let short = fill(&mut Slow::new(1), &mut message[..20]).await;
         assert!(short.is_ok(), "what is short may be slow: {short:?}");
     }

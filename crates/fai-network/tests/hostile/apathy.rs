@@ -1,15 +1,19 @@
 //! Peers that say nothing, say a byte now and then, or take nothing of what is said to them: each is given up after half a
 //! minute. All at the same time, because that is how long each takes.
 
+use std::time::Duration;
+
 use fai_core::object::{Hash, Kind};
 use fai_network::serve::Permission;
-use fai_network::wire::frame;
-use fai_network::wire::message::{Request, Selector};
+use fai_network::session::bases::Form;
+use fai_network::wire::message::{Reason, Request, Selector};
+use fai_network::wire::records::encode_request;
+use fai_network::wire::{MAX_MESSAGE, frame};
 use futures::AsyncWriteExt;
 use libp2p::Stream;
 
 use crate::asker::refused;
-use crate::askers::{Server, encoded, request, stranger};
+use crate::askers::{Server, encoded, refusal, request, stranger};
 use crate::bounded;
 use crate::peer::{Deed, Script, Then, framed};
 use crate::world::{World, header, hello, record};
@@ -24,7 +28,8 @@ fn at(kind: Kind, make: impl Fn(&World, &Hash) -> Deed + Send + Sync + 'static) 
 #[test]
 fn whoever_says_or_takes_nothing_is_given_up() {
     bounded(async {
-        futures::future::join(silent_and_trickling_peers(), answers_that_nobody_takes()).await;
+        let others = futures::future::join(silent_and_trickling_peers(), answers_that_nobody_takes());
+        futures::future::join(others, a_server_that_is_too_busy()).await;
     });
 }
 
@@ -97,5 +102,37 @@ async fn answers_that_nobody_takes() {
         talked < REQUESTS / 10 && asked < REQUESTS / 10,
         "{talked} and {asked} were taken"
     );
+    server.assert_serves().await;
+}
+
+/// It says so before its asker takes it for dead.
+async fn a_server_that_is_too_busy() {
+    let server = Server::start(|_| Permission::Read).await;
+    let chunk = fai_testkit::noise(7, 2 << 20);
+    let asked = encode_request((0..200).map(|_| (Kind::Chunk.hash(&chunk), Form::Any)));
+    let store = server.asker.repository.store();
+    let stored = store.write(1, &|_| (), |feeder| Ok(feeder.object(Kind::Chunk, chunk)?));
+    stored.unwrap();
+    let node = stranger();
+    let connection = server.dial(&node).await;
+    let mut sync = node.open_sync(&connection).await.unwrap();
+    frame::write(&mut sync, &encoded(&hello(Selector::Only))).await.unwrap();
+    frame::read(&mut sync, MAX_MESSAGE).await.unwrap().unwrap();
+    // What this peer does not take fills all that is there for it.
+    let mut untaken = Vec::new();
+    for _ in 0..31 {
+        let mut stream = node.open_records(connection.peer, connection.id).await.unwrap();
+        frame::write(&mut stream, &minicbor::to_vec(Selector::Only).unwrap())
+            .await
+            .unwrap();
+        frame::write(&mut stream, &asked).await.unwrap();
+        untaken.push(stream);
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let get_refs = encoded(&Request::Refs { after: String::new() });
+    frame::write(&mut sync, &get_refs).await.unwrap();
+    let (reason, message) = refusal(&mut sync).await;
+    assert_eq!(reason, Reason::Failed, "{message}");
+    assert!(message.contains("try again"), "{message}");
     server.assert_serves().await;
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fai_core::object::{Kind, Time};
@@ -107,7 +108,7 @@ async fn end_of(stream: &mut Stream) -> (Vec<u8>, Option<io::ErrorKind>) {
     (rest, ended.err().map(|error| error.kind()))
 }
 
-async fn refusal(stream: &mut Stream) -> (Reason, String) {
+pub async fn refusal(stream: &mut Stream) -> (Reason, String) {
     let reply = frame::read(stream, MAX_MESSAGE).await.unwrap().unwrap();
     match minicbor::decode(&reply).unwrap() {
         Reply::Refused { reason, message } => (reason, message),
@@ -255,6 +256,64 @@ fn what_may_not_be_read_ends_exactly_as_what_is_not_there() {
         let mut magic = [0; 4];
         stream.read_exact(&mut magic).await.unwrap();
         assert_eq!(&magic, b"FREC");
+    });
+}
+
+#[test]
+fn a_push_after_the_right_to_read_was_taken_away_meets_nothing() {
+    bounded(async {
+        let allowed = Arc::new(AtomicBool::new(true));
+        let asked = Arc::clone(&allowed);
+        let server = Server::start(move |_| match asked.load(Ordering::SeqCst) {
+            true => Permission::Write,
+            false => Permission::None,
+        })
+        .await;
+        let node = stranger();
+        let connection = server.dial(&node).await;
+        let mut refusals = Vec::new();
+        for request in [
+            Request::Refs { after: String::new() },
+            Request::Push { moves: Vec::new() },
+        ] {
+            allowed.store(true, Ordering::SeqCst);
+            let mut stream = node.open_sync(&connection).await.unwrap();
+            frame::write(&mut stream, &encoded(&hello(Selector::Only)))
+                .await
+                .unwrap();
+            frame::read(&mut stream, MAX_MESSAGE).await.unwrap().unwrap();
+            allowed.store(false, Ordering::SeqCst);
+            frame::write(&mut stream, &encoded(&request)).await.unwrap();
+            refusals.push(refusal(&mut stream).await);
+        }
+        assert_eq!(refusals[0].0, Reason::NotFound);
+        assert_eq!(refusals[0], refusals[1]);
+    });
+}
+
+#[test]
+fn long_questions_that_never_end_cost_a_server_little() {
+    bounded(async {
+        let server = Server::start(|_| Permission::Read).await;
+        let nodes: Vec<Node> = (0..16).map(|_| stranger()).collect();
+        let all_but_one = [&(MAX_MESSAGE as u32).to_le_bytes()[..], &vec![7; MAX_MESSAGE - 1]].concat();
+        let mut held = Vec::new();
+        for node in &nodes {
+            let connection = server.dial(node).await;
+            for index in 0..32 {
+                let opened = match index % 2 {
+                    0 => node.open_sync(&connection).await,
+                    _ => node.open_records(connection.peer, connection.id).await,
+                };
+                let mut stream = opened.unwrap();
+                // More than fits into what lies between: who has written it was read.
+                if stream.write_all(&all_but_one).await.is_ok() {
+                    held.push(stream);
+                }
+            }
+        }
+        assert!((16..=32).contains(&held.len()), "{} are read", held.len());
+        server.assert_serves().await;
     });
 }
 

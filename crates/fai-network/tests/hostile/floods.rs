@@ -163,6 +163,17 @@ fn commits_that_were_not_asked_for_are_refused() {
             said(&Reply::Commits(vec![encoded(world, want[0]), encoded(world, want[0])]))
         });
         violation(twice, "not asked for").await;
+        // One that came may not come again because a later one names it as its parent.
+        let mut world = World::second();
+        let (parent, tree) = (world.main(), world.tree(Vec::new()));
+        world.refs.insert("refs/tags/v1".into(), parent);
+        let child = world.commit_on_main(tree);
+        let again = to_commits(move |world, _| {
+            let all = [parent, child, parent].map(|id| encoded(world, id));
+            said(&Reply::Commits(all.into()))
+        });
+        let (error, ..) = refused(world, again).await;
+        assert_eq!(error.kind(), "protocol", "{error}");
         violation(
             to_commits(|_, _| said(&Reply::Commits(vec![vec![0x80].into()]))),
             "not asked for",

@@ -1,5 +1,7 @@
 //! Peers that send wrong records, and peers that send right records of objects that lie.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use fai_core::codec::Codec;
 use fai_core::object::{ContentHash, Extent, Hash, Id, Kind, Manifest, Object, Page, TreeEntry, TreeId};
 use fai_core::storage::RecordHeader;
@@ -65,6 +67,27 @@ fn where_another_peer_is_honest_a_liar_is_dropped_and_named() {
             "{warnings:?}"
         );
         asker.assert_sound();
+    });
+}
+
+#[test]
+fn who_breaks_the_rules_on_one_connection_is_asked_nothing_more_on_another() {
+    bounded(async {
+        let asker = Asker::with_first().await;
+        let before = asker.state();
+        let wrong = AtomicBool::new(true);
+        let script = Script::records(move |_, _| {
+            let first = wrong.swap(false, Ordering::SeqCst);
+            first.then(|| Deed(World::empty().answer(&Kind::Chunk.hash(b"something else")), Then::GoOn))
+        });
+        let liar = Peer::start(World::second(), script).await;
+        let mut first = asker.meet(&liar).await.unwrap();
+        let refs = first.refs().await.unwrap();
+        let both = vec![first, asker.meet(&liar).await.unwrap()];
+        let error = asker.fetch(both, refs.clone()).await.expect_err("it went on");
+        assert_eq!(error.kind(), "protocol", "{error}");
+        assert_eq!(asker.state(), before);
+        assert_eq!(asker.warnings(), [""; 0], "nobody is left to go on");
     });
 }
 

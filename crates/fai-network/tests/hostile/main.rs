@@ -17,6 +17,7 @@ mod askers;
 mod cuts;
 mod deltas;
 mod floods;
+mod folders;
 mod lies;
 mod peer;
 mod pushes;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fai_core::object::{Hash, Kind};
 use fai_core::storage::MAX_CHAIN;
 use fai_network::session::bases::{Ask, Form, Offer};
-use fai_network::session::plan::{Plan, Promise};
+use fai_network::session::plan::{Plan, Promise, Reach};
 use fai_network::session::schedule::{LinkId, Outlook, Schedule};
 use fai_network::wire::records::OFFER_LEN;
 
@@ -185,7 +185,7 @@ pub fn transfer(world: &World, peers: &[Peer], links: usize) -> Run {
 
 /// The same to a side that has something.
 pub fn transfer_to(here: Here, world: &World, peers: &[Peer], links: usize) -> Run {
-    let mut plan = Plan::default();
+    let mut plan = Plan::new(Reach::Everything);
     plan.add_root(world.root);
     let mut simulation = Simulation {
         world,
