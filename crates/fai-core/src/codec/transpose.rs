@@ -4,7 +4,7 @@
 //! times slower: with more than two targets the compiler no longer proves that they do not overlap. So elements go
 //! through small blocks on the stack, and bytes are parted into even and odd ones, once for every halving of the width.
 
-use crate::tensor::Element;
+use crate::tensor::{Element, vectorised};
 
 /// Elements handled at once.
 const BLOCK: usize = 64;
@@ -12,33 +12,40 @@ const BLOCK: usize = 64;
 /// Splits whole elements into as many planes as an element has bytes, least significant first, each with a byte of
 /// every element. Planes beyond that are not touched.
 pub(super) fn split(body: &[u8], planes: &mut [&mut [u8]; 8], element: Element) {
-    match (element.width(), element.is_float()) {
-        (1, _) => planes.iter_mut().take(1).for_each(|plane| plane.copy_from_slice(body)),
-        (2, true) => split_blocks(body, planes, split2::<1>),
-        (2, false) => split_blocks(body, planes, split2::<0>),
-        (4, true) => split_blocks(body, planes, split4::<1>),
-        (4, false) => split_blocks(body, planes, split4::<0>),
-        (_, true) => split_blocks(body, planes, split8::<1>),
-        (_, false) => split_blocks(body, planes, split8::<0>),
-    }
+    vectorised(
+        #[inline(always)]
+        || match (element.width(), element.is_float()) {
+            (1, _) => planes.iter_mut().take(1).for_each(|plane| plane.copy_from_slice(body)),
+            (2, true) => split_blocks(body, planes, split2::<1>),
+            (2, false) => split_blocks(body, planes, split2::<0>),
+            (4, true) => split_blocks(body, planes, split4::<1>),
+            (4, false) => split_blocks(body, planes, split4::<0>),
+            (_, true) => split_blocks(body, planes, split8::<1>),
+            (_, false) => split_blocks(body, planes, split8::<0>),
+        },
+    )
 }
 
 /// Undoes [`split`].
 pub(super) fn join(planes: &[&[u8]; 8], body: &mut [u8], element: Element) {
-    match (element.width(), element.is_float()) {
-        (1, _) => planes.iter().take(1).for_each(|plane| body.copy_from_slice(plane)),
-        (2, true) => join_blocks(planes, body, join2::<1>),
-        (2, false) => join_blocks(planes, body, join2::<0>),
-        (4, true) => join_blocks(planes, body, join4::<1>),
-        (4, false) => join_blocks(planes, body, join4::<0>),
-        (_, true) => join_blocks(planes, body, join8::<1>),
-        (_, false) => join_blocks(planes, body, join8::<0>),
-    }
+    vectorised(
+        #[inline(always)]
+        || match (element.width(), element.is_float()) {
+            (1, _) => planes.iter().take(1).for_each(|plane| body.copy_from_slice(plane)),
+            (2, true) => join_blocks(planes, body, join2::<1>),
+            (2, false) => join_blocks(planes, body, join2::<0>),
+            (4, true) => join_blocks(planes, body, join4::<1>),
+            (4, false) => join_blocks(planes, body, join4::<0>),
+            (_, true) => join_blocks(planes, body, join8::<1>),
+            (_, false) => join_blocks(planes, body, join8::<0>),
+        },
+    )
 }
 
 /// The planes of one block of elements.
 type Parts<const WIDTH: usize> = [[u8; BLOCK]; WIDTH];
 
+#[inline(always)]
 fn split_blocks<const WIDTH: usize, const BYTES: usize>(
     body: &[u8],
     planes: &mut [&mut [u8]; 8],
@@ -61,6 +68,7 @@ fn split_blocks<const WIDTH: usize, const BYTES: usize>(
     place(blocks.len(), &split(&last), rest.len() / WIDTH);
 }
 
+#[inline(always)]
 fn join_blocks<const WIDTH: usize, const BYTES: usize>(
     planes: &[&[u8]; 8],
     body: &mut [u8],
@@ -89,6 +97,7 @@ fn join_blocks<const WIDTH: usize, const BYTES: usize>(
 }
 
 /// Even and odd bytes.
+#[inline(always)]
 fn part<const BOTH: usize, const HALF: usize>(pairs: &[u8; BOTH]) -> [[u8; HALF]; 2] {
     let (mut even, mut odd) = ([0; HALF], [0; HALF]);
     for ((pair, even), odd) in pairs.as_chunks::<2>().0.iter().zip(&mut even).zip(&mut odd) {
@@ -100,12 +109,14 @@ fn part<const BOTH: usize, const HALF: usize>(pairs: &[u8; BOTH]) -> [[u8; HALF]
 }
 
 /// Undoes [`part`].
+#[inline(always)]
 fn interleave(even: &[u8], odd: &[u8], pairs: &mut [u8]) {
     for ((pair, even), odd) in pairs.as_chunks_mut::<2>().0.iter_mut().zip(even).zip(odd) {
         *pair = [*even, *odd];
     }
 }
 
+#[inline(always)]
 fn split2<const ROTATION: u32>(block: &[u8; 2 * BLOCK]) -> Parts<2> {
     let mut turned = *block;
     for element in turned.as_chunks_mut::<2>().0 {
@@ -114,12 +125,14 @@ fn split2<const ROTATION: u32>(block: &[u8; 2 * BLOCK]) -> Parts<2> {
     part(&turned)
 }
 
+#[inline(always)]
 fn join2<const ROTATION: u32>([a, b]: &Parts<2>, block: &mut [u8; 2 * BLOCK]) {
     for ((element, a), b) in block.as_chunks_mut::<2>().0.iter_mut().zip(a).zip(b) {
         *element = u16::from_le_bytes([*a, *b]).rotate_right(ROTATION).to_le_bytes();
     }
 }
 
+#[inline(always)]
 fn split4<const ROTATION: u32>(block: &[u8; 4 * BLOCK]) -> Parts<4> {
     let mut turned = *block;
     for element in turned.as_chunks_mut::<4>().0 {
@@ -130,6 +143,7 @@ fn split4<const ROTATION: u32>(block: &[u8; 4 * BLOCK]) -> Parts<4> {
     [a, b, c, d]
 }
 
+#[inline(always)]
 fn join4<const ROTATION: u32>([a, b, c, d]: &Parts<4>, block: &mut [u8; 4 * BLOCK]) {
     let (mut even, mut odd) = ([0; 2 * BLOCK], [0; 2 * BLOCK]);
     interleave(a, c, &mut even);
@@ -140,6 +154,7 @@ fn join4<const ROTATION: u32>([a, b, c, d]: &Parts<4>, block: &mut [u8; 4 * BLOC
     }
 }
 
+#[inline(always)]
 fn split8<const ROTATION: u32>(block: &[u8; 8 * BLOCK]) -> Parts<8> {
     let mut turned = *block;
     for element in turned.as_chunks_mut::<8>().0 {
@@ -151,6 +166,7 @@ fn split8<const ROTATION: u32>(block: &[u8; 8 * BLOCK]) -> Parts<8> {
     [a, b, c, d, e, f, g, h]
 }
 
+#[inline(always)]
 fn join8<const ROTATION: u32>([a, b, c, d, e, f, g, h]: &Parts<8>, block: &mut [u8; 8 * BLOCK]) {
     let mut pairs = [[0; 2 * BLOCK]; 4];
     let [ae, bf, cg, dh] = &mut pairs;

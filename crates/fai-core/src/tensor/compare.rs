@@ -7,6 +7,7 @@
 //! computes which blocks, and in which order they are read, does not change a bit of the result.
 
 use super::values::Numbers;
+use super::vectors::vectorised;
 
 /// Elements in a block. Runs of elements that are compared apart must begin at multiples of it.
 pub const BLOCK: usize = 4096;
@@ -301,11 +302,17 @@ struct Block {
 
 impl Block {
     fn of<T: Number>(old: &[T], new: &[T]) -> Self {
-        let mut block = Self::default();
         let ((olds, old_rest), (news, new_rest)) = (old.as_chunks::<LANES>(), new.as_chunks::<LANES>());
-        for (old, new) in olds.iter().zip(news) {
-            block.push(Lanes::of(old), Lanes::of(new));
-        }
+        let mut block = vectorised(
+            #[inline(always)]
+            || {
+                let mut block = Self::default();
+                for (old, new) in olds.iter().zip(news) {
+                    block.push(Lanes::of(old), Lanes::of(new));
+                }
+                block
+            },
+        );
         block.push(Lanes::rest(old_rest), Lanes::rest(new_rest));
         block
     }
@@ -325,12 +332,18 @@ impl Block {
 
     /// The sums of a block that is the same on both sides, to the bit as [`Block::of`] gives them.
     fn square<T: Number>(old: &[T]) -> Self {
-        let mut sum = Lanes::default();
         let (olds, rest) = old.as_chunks::<LANES>();
-        for old in olds {
-            let old = Lanes::of(old);
-            sum = sum.plus(old, old);
-        }
+        let mut sum = vectorised(
+            #[inline(always)]
+            || {
+                let mut sum = Lanes::default();
+                for old in olds {
+                    let old = Lanes::of(old);
+                    sum = sum.plus(old, old);
+                }
+                sum
+            },
+        );
         let rest = Lanes::rest(rest);
         sum = sum.plus(rest, rest);
         Self {
@@ -411,10 +424,18 @@ fn equal_bits(old: &[u8], new: &[u8], width: usize) -> u64 {
 fn equal_elements<const WIDTH: usize>(old: &[u8], new: &[u8]) -> u64 {
     let (olds, news) = (old.as_chunks::<WIDTH>().0, new.as_chunks::<WIDTH>().0);
     // A byte counts up to 255 without a carry, so that sixteen are counted at once.
-    let runs = olds.chunks(255).zip(news.chunks(255));
-    let equal = |(olds, news): (&[[u8; WIDTH]], &[[u8; WIDTH]])| {
-        let pairs = olds.iter().zip(news);
-        u64::from(pairs.fold(0u8, |count, (old, new)| count.wrapping_add(u8::from(old == new))))
-    };
-    runs.map(equal).sum()
+    vectorised(
+        #[inline(always)]
+        || {
+            let mut equal = 0;
+            for (olds, news) in olds.chunks(255).zip(news.chunks(255)) {
+                let mut count = 0u8;
+                for (old, new) in olds.iter().zip(news) {
+                    count = count.wrapping_add(u8::from(old == new));
+                }
+                equal += u64::from(count);
+            }
+            equal
+        },
+    )
 }

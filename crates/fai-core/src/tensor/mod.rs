@@ -26,6 +26,7 @@ mod safetensors;
 mod safetensors_header;
 mod table;
 mod values;
+mod vectors;
 mod zip;
 #[cfg(test)]
 mod zip_writer;
@@ -37,6 +38,7 @@ pub use read::{Cursor, FileSource, ReadAt, Stretch};
 pub use safetensors::whole_metadata;
 pub use safetensors_header::safetensors_header;
 pub use values::Numbers;
+pub(crate) use vectors::vectorised;
 
 use std::collections::BTreeMap;
 use std::fmt;

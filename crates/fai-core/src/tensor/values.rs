@@ -2,6 +2,7 @@
 //! done with the numbers is not here.
 
 use super::Plain;
+use super::vectors::vectorised;
 
 /// How the elements of a tensor are read as numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,12 +86,18 @@ impl Numbers {
 
 fn each<const WIDTH: usize, T>(bytes: &[u8], out: &mut [T], read: impl Fn([u8; WIDTH]) -> T) {
     let (elements, _) = bytes.as_chunks::<WIDTH>();
-    out.iter_mut()
-        .zip(elements)
-        .for_each(|(out, element)| *out = read(*element));
+    vectorised(
+        #[inline(always)]
+        || {
+            for (out, element) in out.iter_mut().zip(elements) {
+                *out = read(*element);
+            }
+        },
+    );
 }
 
 /// An IEEE 754 half. Exact, subnormal numbers too, and without a branch, so that it is done for many at once.
+#[inline(always)]
 fn half(bits: u16) -> f32 {
     let bits = u32::from(bits);
     let magnitude = (bits & 0x7fff) << 13;

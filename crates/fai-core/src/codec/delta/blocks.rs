@@ -6,7 +6,7 @@
 
 use super::order::Key;
 use super::word::Word;
-use crate::tensor::Element;
+use crate::tensor::{Element, vectorised};
 
 /// Elements of a block. The last one of a chunk may be shorter.
 pub(super) const BLOCK: usize = 32;
@@ -40,14 +40,21 @@ fn classes_of<W: Word>(distances: &[u8], expected: &[u8], key: Option<Key>) -> V
     let level = |(distance, expected): (&W::Bytes, &W::Bytes)| {
         W::from_bytes(*distance).bits() + key.exponent(W::from_bytes(*expected))
     };
-    let levels: Vec<Option<u32>> = blocks
-        .zip(expected.chunks(BLOCK * size_of::<W::Bytes>()))
-        .map(|(distances, expected)| {
-            let pairs = W::all(distances).iter().zip(W::all(expected));
-            let count = W::all(distances).len().max(1) as u32;
-            moved(distances).then(|| pairs.map(level).sum::<u32>() / count)
-        })
-        .collect();
+    let mut levels: Vec<Option<u32>> = vec![None; distances.len().div_ceil(BLOCK * size_of::<W::Bytes>())];
+    let blocks = blocks.zip(expected.chunks(BLOCK * size_of::<W::Bytes>()));
+    vectorised(
+        #[inline(always)]
+        || {
+            for (place, (distances, expected)) in levels.iter_mut().zip(blocks) {
+                let mut sum = 0;
+                for pair in W::all(distances).iter().zip(W::all(expected)) {
+                    sum += level(pair);
+                }
+                let count = W::all(distances).len().max(1) as u32;
+                *place = moved(distances).then_some(sum / count);
+            }
+        },
+    );
     let lowest = levels.iter().flatten().min().copied().unwrap_or_default();
     let class = |level: Option<u32>| match level {
         Some(level) => ((level - lowest) / DOUBLINGS + 1).min(u32::from(HIGHEST)) as u8,

@@ -3,7 +3,7 @@
 //! All arithmetic wraps, so every pair of bit patterns has a distance that leads back. Loops over whole chunks are
 //! written here so that the compiler turns them into vector instructions. What is done with distances is not here.
 
-use crate::tensor::Element;
+use crate::tensor::{Element, vectorised};
 
 /// The bits of an element.
 pub(super) trait Word: Copy {
@@ -113,25 +113,35 @@ pub(super) fn advance(base: &[u8], element: Element, distances: &mut [u8]) {
 }
 
 fn distances_of<W: Word, const FLOAT: bool>(raw: &[u8], base: &[u8], out: &mut [u8]) {
-    for ((raw, base), out) in W::all(raw).iter().zip(W::all(base)).zip(W::all_mut(out)) {
-        let (raw, base) = (W::from_bytes(*raw), W::from_bytes(*base));
-        *out = match FLOAT {
-            true => raw.monotone().distance(base.monotone()),
-            false => raw.distance(base),
-        }
-        .into_bytes();
-    }
+    vectorised(
+        #[inline(always)]
+        || {
+            for ((raw, base), out) in W::all(raw).iter().zip(W::all(base)).zip(W::all_mut(out)) {
+                let (raw, base) = (W::from_bytes(*raw), W::from_bytes(*base));
+                *out = match FLOAT {
+                    true => raw.monotone().distance(base.monotone()),
+                    false => raw.distance(base),
+                }
+                .into_bytes();
+            }
+        },
+    );
 }
 
 fn advance_all<W: Word, const FLOAT: bool>(base: &[u8], distances: &mut [u8]) {
-    for (base, place) in W::all(base).iter().zip(W::all_mut(distances)) {
-        let (base, distance) = (W::from_bytes(*base), W::from_bytes(*place));
-        *place = match FLOAT {
-            true => base.monotone().advance(distance).monotone(),
-            false => base.advance(distance),
-        }
-        .into_bytes();
-    }
+    vectorised(
+        #[inline(always)]
+        || {
+            for (base, place) in W::all(base).iter().zip(W::all_mut(distances)) {
+                let (base, distance) = (W::from_bytes(*base), W::from_bytes(*place));
+                *place = match FLOAT {
+                    true => base.monotone().advance(distance).monotone(),
+                    false => base.advance(distance),
+                }
+                .into_bytes();
+            }
+        },
+    );
 }
 
 #[cfg(test)]
