@@ -7,9 +7,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-use half::{bf16, f16};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 
 use super::Plain;
+use super::values::Numbers;
+use super::vectors::vectorised;
+
+/// Elements that are computed at once.
+const BLOCK: usize = 4096;
 
 /// The share of a task vector that `ties` keeps, the value of its authors.
 const DENSITY: f64 = 0.2;
@@ -269,50 +275,88 @@ impl Prepared {
     /// Combines a stretch of elements of `dtype`, one of those that [`can_combine`] knows, and appends the bytes to `out`.
     pub fn combine(self, dtype: Plain, versions: Versions<'_>, out: &mut Vec<u8>) {
         let start = out.len();
+        out.resize(start + versions.ours.len().min(versions.theirs.len()), 0);
+        let made = out.get_mut(start..).unwrap_or_default();
         match dtype {
-            Plain::F64 => self.compute::<f64>(dtype, versions, out),
-            _ => self.compute::<f32>(dtype, versions, out),
+            Plain::F64 => self.compute::<f64>(dtype, versions, made),
+            _ => self.compute::<f32>(dtype, versions, made),
         }
-        let width = dtype.width() as usize;
-        let made = out.get_mut(start..).unwrap_or_default().chunks_exact_mut(width);
-        let sides = versions
-            .ours
-            .chunks_exact(width)
-            .zip(versions.theirs.chunks_exact(width));
-        for (made, (ours, theirs)) in made.zip(sides) {
-            if ours == theirs {
-                made.copy_from_slice(ours);
-            }
+        match dtype.width() {
+            2 => keep_equal::<2>(versions, made),
+            4 => keep_equal::<4>(versions, made),
+            _ => keep_equal::<8>(versions, made),
         }
     }
 
-    fn compute<T: Real>(self, dtype: Plain, versions: Versions<'_>, out: &mut Vec<u8>) {
-        let (ours, theirs) = (widened::<T>(dtype, versions.ours), widened::<T>(dtype, versions.theirs));
-        let pairs = ours.iter().copied().zip(theirs.iter().copied());
-        let base = widened::<T>(dtype, versions.base);
-        let triples = base.iter().copied().zip(pairs.clone());
+    fn compute<T: Real>(self, dtype: Plain, versions: Versions<'_>, out: &mut [u8]) {
+        let [mut base, mut ours, mut theirs] = [(); 3].map(|()| vec![T::of(0.0); BLOCK]);
+        let bytes = BLOCK * dtype.width() as usize;
+        for (index, made) in out.chunks_mut(bytes).enumerate() {
+            let block = |version: &[u8], room: &mut [T]| {
+                let all = version.get(index * bytes..).unwrap_or_default();
+                T::widen(dtype, all.get(..made.len()).unwrap_or(all), room);
+            };
+            block(versions.base, &mut base);
+            block(versions.ours, &mut ours);
+            block(versions.theirs, &mut theirs);
+            self.sum(&base, &mut ours, &theirs);
+            T::narrow(dtype, &ours, made);
+        }
+    }
+
+    /// What comes of a block, in the place of ours.
+    fn sum<T: Real>(self, base: &[T], ours: &mut [T], theirs: &[T]) {
+        let pairs = ours.iter_mut().zip(theirs);
+        let triples = pairs.zip(base);
         match self {
             Prepared::Linear(one, other) => {
                 let (one, other) = (T::of(one), T::of(other));
-                narrow(dtype, pairs.map(|(ours, theirs)| ours * one + theirs * other), out);
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for ((ours, theirs), _) in triples {
+                            *ours = *ours * one + *theirs * other;
+                        }
+                    },
+                );
             }
             Prepared::Task(scale) => {
                 let scale = T::of(scale);
-                let sum = |(base, (ours, theirs)): (T, (T, T))| base + scale * ((ours - base) + (theirs - base));
-                narrow(dtype, triples.map(sum), out);
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for ((ours, theirs), base) in triples {
+                            *ours = *base + scale * ((*ours - *base) + (*theirs - *base));
+                        }
+                    },
+                );
             }
             Prepared::Elected(ours_from, theirs_from) => {
-                let elect = |(base, (ours, theirs)): (T, (T, T))| {
-                    elected(
-                        base,
-                        trimmed(ours - base, ours_from),
-                        trimmed(theirs - base, theirs_from),
-                    )
-                };
-                narrow(dtype, triples.map(elect), out);
+                for ((ours, theirs), base) in triples {
+                    let (one, other) = (trimmed(*ours - *base, ours_from), trimmed(*theirs - *base, theirs_from));
+                    *ours = elected(*base, one, other);
+                }
             }
         }
     }
+}
+
+/// Where both sides hold the same bits these stay.
+fn keep_equal<const WIDTH: usize>(versions: Versions<'_>, made: &mut [u8]) {
+    let sides = versions
+        .ours
+        .as_chunks::<WIDTH>()
+        .0
+        .iter()
+        .zip(versions.theirs.as_chunks::<WIDTH>().0);
+    vectorised(
+        #[inline(always)]
+        || {
+            for (made, (ours, theirs)) in made.as_chunks_mut::<WIDTH>().0.iter_mut().zip(sides) {
+                *made = if ours == theirs { *ours } else { *made };
+            }
+        },
+    );
 }
 
 /// How large a difference is, as it is compared with others.
@@ -353,67 +397,100 @@ trait Real:
 {
     fn of(value: f64) -> Self;
     fn to_f32(self) -> f32;
-    fn to_f64(self) -> f64;
+    /// Reads a block of elements of a dtype that [`can_combine`] knows into the start of `out`.
+    fn widen(dtype: Plain, bytes: &[u8], out: &mut [Self]);
+    /// Rounds as many numbers as `out` has room for.
+    fn narrow(dtype: Plain, values: &[Self], out: &mut [u8]);
 }
 
 impl Real for f32 {
+    #[inline(always)]
     fn of(value: f64) -> Self {
         value as f32
     }
 
+    #[inline(always)]
     fn to_f32(self) -> f32 {
         self
     }
 
-    fn to_f64(self) -> f64 {
-        f64::from(self)
+    fn widen(dtype: Plain, bytes: &[u8], out: &mut [Self]) {
+        Numbers::of(dtype).narrow(bytes, out);
+    }
+
+    fn narrow(dtype: Plain, values: &[Self], out: &mut [u8]) {
+        match dtype {
+            Plain::F16 => {
+                let mut halves = [f16::ZERO; BLOCK];
+                let count = (out.len() / 2).min(values.len()).min(BLOCK);
+                if let (Some(halves), Some(values)) = (halves.get_mut(..count), values.get(..count)) {
+                    halves.convert_from_f32_slice(values);
+                }
+                each(&halves, out, |half| half.to_le_bytes());
+            }
+            Plain::BF16 => each(values, out, |value| rounded(*value).to_le_bytes()),
+            _ => each(values, out, |value| value.to_le_bytes()),
+        }
     }
 }
 
 impl Real for f64 {
+    #[inline(always)]
     fn of(value: f64) -> Self {
         value
     }
 
+    #[inline(always)]
     fn to_f32(self) -> f32 {
         self as f32
     }
 
-    fn to_f64(self) -> f64 {
-        self
+    fn widen(dtype: Plain, bytes: &[u8], out: &mut [Self]) {
+        Numbers::of(dtype).wide(bytes, &mut [0.0; BLOCK], out);
+    }
+
+    fn narrow(_: Plain, values: &[Self], out: &mut [u8]) {
+        each(values, out, |value| value.to_le_bytes());
     }
 }
 
-/// The elements as numbers; nothing for another dtype than [`can_combine`] knows.
+fn each<T, const WIDTH: usize>(values: &[T], out: &mut [u8], write: impl Fn(&T) -> [u8; WIDTH]) {
+    vectorised(
+        #[inline(always)]
+        || {
+            for (place, value) in out.as_chunks_mut::<WIDTH>().0.iter_mut().zip(values) {
+                *place = write(value);
+            }
+        },
+    );
+}
+
+/// The bits of the nearest bf16, the even one of two. A NaN stays one, and without a branch.
+#[inline(always)]
+fn rounded(value: f32) -> u16 {
+    let bits = value.to_bits();
+    let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    let quiet = bits >> 16 | 0x40;
+    if value.is_nan() { quiet as u16 } else { nearest as u16 }
+}
+
+/// The elements as numbers, block by block; nothing for another dtype than [`can_combine`] knows.
 fn widened<T: Real>(dtype: Plain, bytes: &[u8]) -> Vec<T> {
-    let pairs = || bytes.as_chunks::<2>().0.iter();
-    match dtype {
-        Plain::F16 => pairs().map(|raw| T::of(f16::from_le_bytes(*raw).into())).collect(),
-        Plain::BF16 => pairs().map(|raw| T::of(bf16::from_le_bytes(*raw).into())).collect(),
-        Plain::F32 => {
-            let quads = bytes.as_chunks::<4>().0.iter();
-            quads.map(|raw| T::of(f32::from_le_bytes(*raw).into())).collect()
-        }
-        Plain::F64 => {
-            let octets = bytes.as_chunks::<8>().0.iter();
-            octets.map(|raw| T::of(f64::from_le_bytes(*raw))).collect()
-        }
-        _ => Vec::new(),
+    if !can_combine(dtype) {
+        return Vec::new();
     }
-}
-
-fn narrow<T: Real>(dtype: Plain, values: impl Iterator<Item = T>, out: &mut Vec<u8>) {
-    match dtype {
-        Plain::F16 => values.for_each(|value| out.extend_from_slice(&f16::from_f32(value.to_f32()).to_le_bytes())),
-        Plain::BF16 => values.for_each(|value| out.extend_from_slice(&bf16::from_f32(value.to_f32()).to_le_bytes())),
-        Plain::F64 => values.for_each(|value| out.extend_from_slice(&value.to_f64().to_le_bytes())),
-        _ => values.for_each(|value| out.extend_from_slice(&value.to_f32().to_le_bytes())),
+    let width = dtype.width() as usize;
+    let mut numbers = vec![T::of(0.0); bytes.len() / width];
+    for (block, out) in bytes.chunks(BLOCK * width).zip(numbers.chunks_mut(BLOCK)) {
+        T::widen(dtype, block, out);
     }
+    numbers
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use half::bf16;
 
     fn f32s(values: &[f32]) -> Vec<u8> {
         values.iter().flat_map(|value| value.to_le_bytes()).collect()
@@ -523,6 +600,25 @@ mod tests {
             assert!(made[1].is_nan() && made[3].is_nan(), "{recipe}: {made:?}");
             assert_eq!(made[2], infinity, "{recipe}");
             assert_eq!(made[4].to_bits(), (-0.0f32).to_bits(), "{recipe}");
+        }
+    }
+
+    #[test]
+    fn bf16_is_rounded_as_everybody_does() {
+        let odd = [
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            0.0,
+            -0.0,
+            f32::MAX,
+            f32::MIN_POSITIVE,
+            1e-45,
+        ];
+        let all = (0..1 << 20)
+            .map(|n: u32| f32::from_bits(n.wrapping_mul(0x9e37_79b9)))
+            .chain(odd);
+        for value in all {
+            assert_eq!(rounded(value), bf16::from_f32(value).to_bits(), "{value:e}");
         }
     }
 

@@ -16,8 +16,8 @@ use crate::tensor::{
     safetensors_header, whole_metadata,
 };
 
-/// Bytes of each version that are read at a time for what a recipe has to know of a whole tensor.
-const PIECE: u64 = 1 << 20;
+/// Bytes of each version that are worked on at a time: so few that memory for them is at hand.
+const PIECE: u64 = 64 << 10;
 
 /// A version of a model.
 pub(super) struct Version<'a> {
@@ -379,6 +379,13 @@ impl Combined<'_> {
 
     /// Fills `buffer` with the bytes from `at` on, which may begin and end inside elements.
     fn fill(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        let pieces = buffer.chunks_mut(PIECE as usize).zip((at..).step_by(PIECE as usize));
+        pieces
+            .into_iter()
+            .try_for_each(|(piece, at)| self.fill_piece(piece, at))
+    }
+
+    fn fill_piece(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
         let width = self.dtype.width();
         let first = at / width * width;
         let end = (at + buffer.len() as u64).next_multiple_of(width);
