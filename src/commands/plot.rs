@@ -1,7 +1,7 @@
 //! `fai plot`
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -16,15 +16,19 @@ use crate::ui::Symbol;
 use crate::ui::errors::Hinted;
 use crate::ui::file::write_whole;
 use crate::ui::format;
-use crate::ui::plot::{Line, Look, MAX_LINES, Plot, svg, terminal};
+use crate::ui::plot::{Line, Look, MAX_LINES, Plot, lacks_letters, png, svg, terminal};
 
 /// Names that an error lists.
 const NAMED: usize = 10;
 
+/// Said of a PNG that shows boxes.
+const LACKING: &str =
+    "PNG files have Latin, Greek and Cyrillic letters, and boxes for others; an SVG file has them all";
+
 /// Draw metrics: over the steps of a run, or from commit to commit
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  fai plot loss\n  fai plot loss val_loss HEAD~1 HEAD --x step -o loss.svg\n  fai plot accuracy --x commit main\n\n\
+    after_help = "Examples:\n  fai plot loss\n  fai plot loss val_loss HEAD~1 HEAD --x step -o loss.svg\n  fai plot accuracy --x commit main -o accuracy.png\n\n\
     Words that name revisions are revisions, the others are metrics; --rev says so. Steps come from metrics.csv, events.jsonl and \
     dvclive/plots/metrics/**/*.tsv of the commit."
 )]
@@ -38,8 +42,8 @@ pub struct Args {
     /// What goes to the right: steps of one run, or the commits up to each revision
     #[arg(long, value_name = "step|commit")]
     x: Option<Across>,
-    /// Write an SVG file instead
-    #[arg(short, long, value_name = "FILE.svg")]
+    /// Write a picture instead: SVG or PNG, as the file's name ends
+    #[arg(short, long, value_name = "FILE.svg|FILE.png")]
     output: Option<PathBuf>,
 }
 
@@ -52,6 +56,13 @@ enum Across {
     Commit,
 }
 
+/// What a picture is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Svg,
+    Png,
+}
+
 /// A revision as it was typed, and the commit it names.
 struct Run {
     name: String,
@@ -60,28 +71,28 @@ struct Run {
 
 impl Args {
     pub fn run(self, context: &Context) -> Result<()> {
-        let as_svg = self
-            .output
-            .as_ref()
-            .map(|path| path.extension().map(|ending| ending.to_ascii_lowercase()));
-        if let Some(ending) = as_svg
-            && ending.as_deref() != Some("svg".as_ref())
-        {
-            let error = Error::Usage("plots are written as SVG: the file's name must end with .svg".into());
-            let hint = "write it with -o FILE.svg; a browser, Inkscape or `rsvg-convert` makes a PNG of that";
-            return Err(Hinted::new(error, hint).into());
-        }
+        // Before anything is read or fetched.
+        let output = match &self.output {
+            Some(path) => Some((path, kind(path)?)),
+            None => None,
+        };
         let repository = context.repository()?;
         let (metrics, runs) = self.sorted(&repository)?;
         let (plot, warnings) = self.plot(context, &repository, &metrics, &runs)?;
         warnings.iter().for_each(|warning| context.out.warn(warning));
         let nothing = || Error::NoNumber(metrics.join(", "));
         let mut document = json!({ "x": plot.x, "lines": plot.lines.iter().map(line_document).collect::<Vec<_>>() });
-        match &self.output {
-            Some(path) => {
-                let text = svg(&plot).ok_or_else(nothing)?;
+        match output {
+            Some((path, kind)) => {
+                let picture = match kind {
+                    Kind::Svg => svg(&plot).map(String::into_bytes),
+                    Kind::Png => png(&plot)?,
+                };
                 let target = context.folder.join(path);
-                write_whole(&target, text.as_bytes())?;
+                write_whole(&target, &picture.ok_or_else(nothing)?)?;
+                if kind == Kind::Png && lacks_letters(&plot)? {
+                    context.out.warn(LACKING);
+                }
                 let line = format!("Wrote {}", context.shown(&target));
                 context.out.say(Symbol::Done, line)?;
                 if let Some(fields) = document.as_object_mut() {
@@ -160,6 +171,20 @@ impl Args {
             lines,
         };
         Ok((plot, warnings))
+    }
+}
+
+/// What a file's name says that it is.
+fn kind(path: &Path) -> Result<Kind> {
+    let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+    match ending.as_ref().and_then(|ending| ending.to_str()) {
+        Some("svg") => Ok(Kind::Svg),
+        Some("png") => Ok(Kind::Png),
+        _ => {
+            let error = "plots are written as SVG or PNG: the file's name must end with .svg or .png";
+            let hint = "-o FILE.svg can be enlarged as you like, -o FILE.png is read everywhere";
+            Err(Hinted::new(Error::Usage(error.into()), hint).into())
+        }
     }
 }
 

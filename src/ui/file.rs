@@ -10,9 +10,12 @@ use anyhow::{Context as _, Result};
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let what = || format!("cannot write {}", path.display());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    // Without it, the file beside the target would be what is told of.
+    std::fs::metadata(folder).with_context(what)?;
     let mut file = tempfile::Builder::new()
         .permissions(PermissionsExt::from_mode(0o666))
-        .tempfile_in(folder.unwrap_or(Path::new(".")))
+        .tempfile_in(folder)
         .with_context(what)?;
     file.write_all(bytes).with_context(what)?;
     file.persist(path).with_context(what)?;

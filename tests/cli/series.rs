@@ -147,9 +147,97 @@ fn an_svg_is_written() {
         "Wrote out.svg\n"
     );
     insta::assert_snapshot!("plot_svg", fs::read_to_string(sandbox.path("out.svg")).unwrap());
-    let problem = sandbox.fails_with(2, &["plot", "train.loss", "-o", "out.png"]);
-    problem.is("usage", &[".svg"]).hints("rsvg-convert");
-    assert!(!sandbox.exists("out.png"));
+}
+
+/// Size and pixels of a PNG file, its rows from above.
+fn pixels(file: &[u8]) -> (u32, u32, Vec<[u8; 3]>) {
+    let mut reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().unwrap();
+    let mut bytes = vec![0; reader.output_buffer_size().unwrap()];
+    let frame = reader.next_frame(&mut bytes).unwrap();
+    assert_eq!(
+        (frame.color_type, frame.bit_depth),
+        (png::ColorType::Rgb, png::BitDepth::Eight)
+    );
+    let pixels = bytes.chunks(3).map(|pixel| pixel.try_into().unwrap()).collect();
+    (frame.width, frame.height, pixels)
+}
+
+#[test]
+fn a_png_is_written() {
+    let sandbox = trained();
+    let file = |name: &str| {
+        let said = sandbox.ok(&["plot", "train.loss", "val_acc", "-o", name]);
+        assert_eq!(said, format!("Wrote {name}\n"));
+        sandbox.read(name)
+    };
+    // The same picture every time, over the one before.
+    assert_eq!(file("out.png"), file("out.PNG"));
+    let (width, height, pixels) = pixels(&file("out.png"));
+    // Twice the size of the SVG above, where the places below are from.
+    assert_eq!((width, height), (1600, 1032));
+    let at = |x: f64, y: f64| pixels[(y * 2.0) as usize * 1600 + (x * 2.0) as usize];
+    let (white, blue, red) = ([255; 3], [0x00, 0x72, 0xb2], [0xd5, 0x5e, 0x00]);
+    assert_eq!(
+        (at(0.0, 0.0), at(799.9, 515.9), at(600.0, 300.0)),
+        (white, white, white)
+    );
+    assert_eq!((at(103.3, 232.0), at(115.0, 304.0)), (blue, blue), "train.loss falls");
+    assert_eq!(at(663.3, 400.0), red, "val_acc rises");
+    assert_eq!((at(95.0, 480.0), at(95.0, 498.0)), (blue, red), "the legend");
+    assert_eq!((at(80.0, 300.0), at(500.0, 424.0)), ([0x22; 3], [0x22; 3]), "the frame");
+    assert_eq!(at(500.0, 136.0), [0xe5; 3], "a line of a tick");
+    let ink = |left: u32, top: u32, right: u32, bottom: u32| {
+        let rows = pixels.chunks(1600).take(bottom as usize * 2).skip(top as usize * 2);
+        let cells = rows.flat_map(|row| &row[left as usize * 2..right as usize * 2]);
+        cells.filter(|pixel| **pixel == [0x22; 3]).count()
+    };
+    for (what, [left, top, right, bottom]) in [
+        ("title", [300, 8, 500, 30]),
+        ("tick of x", [420, 430, 440, 444]),
+        ("tick of y", [50, 126, 74, 142]),
+        ("name of x", [410, 450, 450, 468]),
+        ("legend", [118, 472, 300, 486]),
+    ] {
+        let count = ink(left, top, right, bottom);
+        let all = ((right - left) * (bottom - top) * 4) as usize;
+        assert!(count > 20 && count < all / 3, "{what}: {count} of {all}");
+    }
+    assert_eq!(ink(600, 2, 800, 38), 0, "nothing beside the title");
+}
+
+#[test]
+fn a_picture_is_written_whole_or_not_at_all() {
+    let sandbox = trained();
+    for name in ["out.jpg", "out", "png", "out.svgz"] {
+        let problem = sandbox.fails_with(2, &["plot", "train.loss", "-o", name]);
+        problem.is("usage", &[".svg", ".png"]).hints("-o FILE.png");
+        assert!(!sandbox.exists(name));
+    }
+    for name in ["out.png", "out.svg"] {
+        let target = format!("nosuch/{name}");
+        sandbox
+            .fails(&["plot", "train.loss", "-o", &target])
+            .is("error", &[&target]);
+        assert!(!sandbox.exists("nosuch"));
+        sandbox.write(name, "before");
+        sandbox.fails(&["plot", "nosuch", "-o", name]);
+        sandbox.fails(&["plot", "grad", "-o", name]).is("not_found", &["grad"]);
+        assert_eq!(sandbox.read(name), b"before");
+    }
+    let document = sandbox.json(&["plot", "train.loss", "-o", "out.png"]);
+    assert!(text(&document["file"]).ends_with("/out.png"), "{document}");
+}
+
+#[test]
+fn letters_that_a_png_has_not_are_warned_of() {
+    let sandbox = Sandbox::new();
+    sandbox.write("metrics.csv", "step,損失\n1,2\n2,1\n");
+    sandbox.commit("run");
+    let (said, warning) = sandbox.warned(&["plot", "損失", "-o", "out.png"]);
+    assert_eq!(said, "Wrote out.png\n");
+    assert!(warning.contains("an SVG file has them all"), "{warning}");
+    sandbox.ok(&["plot", "損失", "-o", "out.svg"]);
+    assert!(String::from_utf8(sandbox.read("out.svg")).unwrap().contains("損失"));
 }
 
 #[test]

@@ -1,9 +1,13 @@
-//! Plots of lines over an axis: in the terminal and as SVG. What is drawn is the caller's.
+//! Plots of lines over an axis: in the terminal, as SVG and as PNG. What is drawn is the caller's.
 
 mod axis;
+mod glyphs;
+mod png;
+mod scene;
 mod svg;
 mod terminal;
 
+pub use png::{lacks_letters, png};
 pub use svg::svg;
 pub use terminal::{Look, terminal};
 
