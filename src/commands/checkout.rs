@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::present::ensure_present;
-use crate::ui::format::size;
+use crate::ui::format::{files, size};
 use crate::ui::{Bar, Symbol};
 
 /// Make the worktree a commit, or take single files from it
@@ -107,7 +107,7 @@ impl Args {
         bar.finish();
         context
             .out
-            .say(Symbol::Done, format!("Restored {} files", changed.len()))?;
+            .say(Symbol::Done, format!("Restored {}", files(changed.len())))?;
         let changed: Vec<&str> = changed.iter().map(RepoPath::as_str).collect();
         context
             .out
@@ -159,7 +159,7 @@ fn print(context: &Context, report: &CheckoutReport, what: &str) -> Result<()> {
     };
     context.out.say(
         Symbol::Done,
-        format!("{what}: {written} files written ({}){gone}", size(*bytes)),
+        format!("{what}: {} written ({}){gone}", files(*written), size(*bytes)),
     )?;
     context.out.document(&json!({
         "commit": report.commit.to_string(), "branch": report.head.branch(),

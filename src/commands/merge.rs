@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::context::Context;
 use crate::present::ensure_present;
 use crate::ui::errors::Negative;
-use crate::ui::format::size;
+use crate::ui::format::{files, size};
 use crate::ui::{Bar, Symbol};
 
 /// More tensors or keys of a file than this are summed up.
@@ -155,7 +155,7 @@ fn abort(context: &Context, repository: &Repository) -> Result<()> {
     let bar = Bar::new(context.out, "Restoring");
     let paths = repository.merge_abort(&bar)?;
     bar.finish();
-    let text = format!("The {} is undone; {} files are as they were", kind.name(), paths.len());
+    let text = format!("The {} is undone; {} as before", kind.name(), files(paths.len()));
     context.out.say(Symbol::Done, text)?;
     context
         .out
@@ -173,23 +173,20 @@ fn kind(repository: &Repository) -> Result<MergeKind> {
 
 fn print(context: &Context, kind: MergeKind, report: &MergeReport) -> Result<()> {
     let out = &context.out;
-    let files = format!("{} files written, {} removed", report.written, report.removed);
+    let written = format!("{} written, {} removed", files(report.written), report.removed);
     match report.outcome {
         Outcome::UpToDate => out.say(Symbol::Done, "Already up to date")?,
         Outcome::FastForward => out.say(
             Symbol::Done,
-            format!("Moved forward to {} ({files})", report.commit.short()),
+            format!("Moved forward to {} ({written})", report.commit.short()),
         )?,
         Outcome::Committed => out.say(
             Symbol::Done,
-            format!("Created commit {} ({files})", report.commit.short()),
+            format!("Created commit {} ({written})", report.commit.short()),
         )?,
         Outcome::Conflicts => {
-            let count = report.conflicts.len();
-            out.say(
-                Symbol::Item,
-                format!("{count} {} to decide:", if count == 1 { "file" } else { "files" }),
-            )?;
+            let count = files(report.conflicts.len());
+            out.say(Symbol::Item, format!("{count} to decide:"))?;
             report
                 .conflicts
                 .iter()

@@ -15,7 +15,7 @@ use super::push::short;
 use crate::context::Context;
 use crate::peers::{DEFAULT_REMOTE, Peers, Place, place, route, transferred};
 use crate::ui::errors::Hinted;
-use crate::ui::format::{FROM_A_FOLDER, OVER_THE_WIRE, size, traffic};
+use crate::ui::format::{FROM_A_FOLDER, OVER_THE_WIRE, files, size, traffic};
 use crate::ui::{Bar, Symbol};
 
 /// Take the new commits on the current branch, and its files, from a peer or a folder
@@ -321,7 +321,7 @@ fn bring_back(context: &Context, repository: &Repository, absent: &[RepoPath]) -
     let bar = Bar::new(context.out, "Writing");
     let restored = repository.restore(&paths, options, &bar)?.len();
     drop(bar);
-    context.out.say(Symbol::Done, format!("Restored {restored} files"))
+    context.out.say(Symbol::Done, format!("Restored {}", files(restored)))
 }
 
 fn diverged(

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::merge;
 use crate::context::Context;
 use crate::ui::errors::Hinted;
+use crate::ui::format::files;
 use crate::ui::{Bar, Symbol};
 
 /// Decide about files that a merge left open
@@ -75,7 +76,7 @@ impl Args {
             open => {
                 context
                     .out
-                    .say(Symbol::Item, format!("{} files to decide:", open.len()))?;
+                    .say(Symbol::Item, format!("{} to decide:", files(open.len())))?;
                 open.iter()
                     .try_for_each(|conflict| merge::describe(context, conflict))?;
             }

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::ui::Symbol;
+use crate::ui::format::files;
 
 /// Remove files from the worktree and from the next commit
 #[derive(Debug, clap::Args)]
@@ -40,7 +41,7 @@ impl Args {
         } else {
             context
                 .out
-                .say(Symbol::Done, format!("{verb} {} files", removed.len()))?;
+                .say(Symbol::Done, format!("{verb} {}", files(removed.len())))?;
         }
         let removed: Vec<&str> = removed.iter().map(RepoPath::as_str).collect();
         context.out.document(&json!({ "removed": removed }))

@@ -12,7 +12,7 @@ use super::diff;
 use crate::context::Context;
 use crate::present::ensure_present;
 use crate::ui::errors::{Hinted, document as error_document, warn_all};
-use crate::ui::format::{safe, time_rfc3339};
+use crate::ui::format::{files, safe, time_rfc3339};
 use crate::ui::{Bar, Symbol};
 
 /// Put what is staged and changed aside, and bring it back later
@@ -201,7 +201,11 @@ fn said(context: &Context, stash: &Stash, applied: &Applied, dropped: bool, bran
         removed,
         staged,
     } = applied;
-    let counts = format!("{written} files written, {removed} removed, {} staged", staged.len());
+    let counts = format!(
+        "{} written, {removed} removed, {} staged",
+        files(*written),
+        staged.len()
+    );
     let verb = if dropped { "Applied and dropped" } else { "Applied" };
     context
         .out

@@ -48,6 +48,14 @@ pub fn traffic(report: &FetchReport, how: &str) -> String {
     }
 }
 
+/// `1 file`, `2 files`.
+pub fn files(count: impl TryInto<u64>) -> String {
+    match count.try_into().unwrap_or(u64::MAX) {
+        1 => "1 file".to_owned(),
+        count => format!("{count} files"),
+    }
+}
+
 /// `22.7M`, `7B`, `512`: parameter counts.
 pub fn count(value: u64) -> String {
     const UNITS: [(&str, f64); 4] = [("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3)];

@@ -284,7 +284,7 @@ fn parts_of_a_commit_into_another_folder() {
 #[test]
 fn single_files_are_taken_from_a_commit() {
     let (sandbox, _) = two();
-    assert_eq!(sandbox.ok(&["checkout", "HEAD~1", "a"]), "Restored 1 files\n");
+    assert_eq!(sandbox.ok(&["checkout", "HEAD~1", "a"]), "Restored 1 file\n");
     assert_eq!(sandbox.read("a"), b"1");
     assert_eq!(sandbox.staged(), ["modified a"]);
     assert_eq!(sandbox.json(&["status"])["branch"], "main");

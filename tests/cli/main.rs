@@ -57,6 +57,7 @@ mod stash;
 mod stat_cache;
 mod stats;
 mod status;
+mod told;
 mod undo;
 mod upstream;
 mod version;

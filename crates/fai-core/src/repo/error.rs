@@ -126,7 +126,7 @@ pub enum Error {
     #[error("{0:?} is the current branch")]
     CurrentBranch(String),
     /// A branch with commits that nothing else leads to.
-    #[error("the branch {branch:?} is not merged: {commits} commits are on it alone")]
+    #[error("the branch {branch:?} is not merged: {commits} of its commits {} on no other one", if *.commits == 1 { "is" } else { "are" })]
     Unmerged {
         /// Its short name.
         branch: String,
