@@ -24,8 +24,9 @@ const CHARACTER: usize = 7;
 /// A bar for each name.
 pub fn bars(page: &mut String, rows: &[(&str, Option<f64>)]) {
     let largest = rows.iter().filter_map(|(_, value)| *value).fold(0.0, f64::max);
-    let (left, width, height) = (SHOWN * CHARACTER + 10, 420, 17);
     let shown = rows.len().min(MOST_ROWS);
+    let names = rows.iter().take(shown).map(|(name, _)| *name);
+    let (left, width, height) = (room(names) + 10, 420, 17);
     let _ = writeln!(
         page,
         "<svg viewBox=\"0 0 {} {}\" width=\"{}\" role=\"img\" aria-label=\"relative L2 change by layer\">",
@@ -89,8 +90,11 @@ pub fn heat_map(page: &mut String, changes: &TensorChanges) {
         return;
     }
     let (rows, columns) = (layers.len().min(MOST_ROWS), modules.len().min(MOST_COLUMNS));
-    let (left, top, side) = (SHOWN * CHARACTER + 10, SHOWN * CHARACTER / 2 + 20, 16);
-    let (width, height) = (left + columns * side + SHOWN * CHARACTER / 2, top + rows * side + 4);
+    let names = |names: &[String], count| room(names.iter().take(count).map(String::as_str));
+    // Names of modules stand slanted: three quarters of their length is what they need to the right, two thirds above.
+    let slanted = names(&modules, columns);
+    let (left, top, side) = (names(&layers, rows) + 10, slanted * 2 / 3 + 20, 16);
+    let (width, height) = (left + columns * side + slanted * 3 / 4, top + rows * side + 4);
     page.push_str("<h3>Relative L2 change, layer by module</h3>\n");
     let _ = writeln!(
         page,
@@ -191,6 +195,11 @@ pub fn histogram(page: &mut String, values: &[f64]) {
         }
     }
     page.push_str("</svg>\n");
+}
+
+/// How wide the longest of some names is shown.
+fn room<'a>(names: impl Iterator<Item = &'a str>) -> usize {
+    CHARACTER * names.map(|name| name.chars().count().min(SHOWN)).max().unwrap_or(0)
 }
 
 fn left_out(page: &mut String, all: usize, shown: usize, what: &str) {
