@@ -156,5 +156,12 @@ fn write(path: &Path, cuts: &BTreeSet<CommitId>) -> Result<(), Error> {
         };
     }
     let lines: String = cuts.iter().map(|id| format!("{id}\n")).collect();
+    // A longer one would be in the way of whoever reads it from then on.
+    if lines.len() as u64 > MAX_LEN {
+        return Err(Error::Usage(format!(
+            "history would be cut at {} commits, more than are remembered: take more of it, or all",
+            cuts.len()
+        )));
+    }
     replace_file(path, lines.as_bytes())
 }
