@@ -170,7 +170,7 @@ fn deleting_keeps_what_nothing_else_leads_to() {
     problem.is("current_branch", &["topic"]).hints("fai switch");
     sandbox.fails(&["branch", "-D", "topic"]).is("current_branch", &[]);
     let problem = sandbox.fails(&["branch", "-d", "main"]);
-    problem.is("unmerged", &["main", "1 commits"]).hints("-D");
+    problem.is("unmerged", &["main", "1 of its commits"]).hints("-D");
     sandbox.ok(&["branch", "merged", "topic~1"]);
     sandbox.ok(&["branch", "-d", "merged"]);
     let said = sandbox.ok(&["branch", "-D", "main"]);
