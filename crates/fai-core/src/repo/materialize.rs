@@ -26,6 +26,10 @@ use crate::storage::{Recent, free_space, sync_folder};
 /// After so many bytes of one file its write-back is started, so that the sync at the end is short.
 const WRITE_BACK: u64 = 64 << 20;
 
+/// Chunks of files written side by side that are put in order together, 56 bytes each: hundreds of GB of usual ones. A file can
+/// claim to be made of any number of tiny ones.
+const SORTED: usize = 1 << 20;
+
 /// Bytes of chunks that are held for those that stand on them.
 const RECENT: usize = 64 << 20;
 
@@ -225,9 +229,15 @@ impl Writing<'_> {
             .filter(|(_, target)| target.entry.size > WHOLE)
             .map(|(index, _)| index)
             .collect();
-        for group in groups(self.store, targets, &long)? {
+        for group in groups(self.store, targets, &long) {
             let beside = group.len() > 1;
             let mut jobs = Vec::new();
+            // Stable: at one offset files keep their order, in which the older ones mostly come first.
+            let hand_out = |jobs: &mut Vec<(Arc<Output>, ChunkJob)>| {
+                jobs.sort_by_key(|(_, job)| job.offset);
+                let mut jobs = jobs.drain(..);
+                jobs.try_for_each(|(output, job)| workers.send(Job::Chunk(output, job, true)).map_err(stopped))
+            };
             for index in group {
                 let Some(target) = targets.get(index) else { continue };
                 self.progress.on(Event::File(target.path.as_str()));
@@ -241,17 +251,16 @@ impl Writing<'_> {
                     };
                     if beside {
                         jobs.push((Arc::clone(&output), job));
-                        return Ok(());
+                        return match jobs.len() < SORTED {
+                            true => Ok(()),
+                            false => hand_out(&mut jobs),
+                        };
                     }
                     let job = Job::Chunk(Arc::clone(&output), job, false);
                     workers.send(job).map_err(stopped)
                 })?;
             }
-            // Stable: at one offset files keep their order, in which the older ones mostly come first.
-            jobs.sort_by_key(|(_, job)| job.offset);
-            for (output, job) in jobs {
-                workers.send(Job::Chunk(output, job, true)).map_err(stopped)?;
-            }
+            hand_out(&mut jobs)?;
         }
         Ok(())
     }

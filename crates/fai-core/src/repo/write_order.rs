@@ -9,27 +9,20 @@ use crate::object::Kind;
 /// Most files that are written side by side, each open for as long.
 const SIDE_BY_SIDE: usize = 8;
 
-/// Bytes of files written side by side at the most: where their chunks lie is held in memory, 48 bytes for each.
-const TOGETHER: u64 = 1 << 38;
-
 /// Files whose sizes differ by no more than this part may be versions of one model.
 const ALIKE: u64 = 16;
 
 /// Puts the targets with these numbers into groups that are written one after the other, and each group side by side.
-///
-/// # Errors
-/// When a file's list of chunks or the index cannot be read.
-pub(super) fn groups(store: &Store, targets: &[Target], long: &[usize]) -> Result<Vec<Vec<usize>>, Error> {
+/// What cannot be read is left to whoever writes it to report.
+pub(super) fn groups(store: &Store, targets: &[Target], long: &[usize]) -> Vec<Vec<usize>> {
     let size = |number: &usize| targets.get(*number).map_or(0, |target| target.entry.size);
     let mut sorted = long.to_vec();
     sorted.sort_by_key(|number| (size(number), *number));
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for number in sorted {
         let fits = groups.last().filter(|group| {
-            let (first, all) = (group.first().map_or(0, size), group.iter().map(size).sum::<u64>());
-            group.len() < SIDE_BY_SIDE
-                && size(&number) - first <= first / ALIKE
-                && all.saturating_add(size(&number)) <= TOGETHER
+            let first = group.first().map_or(0, size);
+            group.len() < SIDE_BY_SIDE && size(&number) - first <= first / ALIKE
         });
         match (fits.is_some(), groups.last_mut()) {
             (true, Some(group)) => group.push(number),
@@ -39,23 +32,22 @@ pub(super) fn groups(store: &Store, targets: &[Target], long: &[usize]) -> Resul
     let mut ordered = Vec::new();
     for mut group in groups {
         group.sort_unstable();
-        match group.len() > 1 && has_deltas(store, targets, &group)? {
+        match group.len() > 1 && has_deltas(store, targets, &group) {
             true => ordered.push(group),
             // Side by side they would only scatter over the disk.
             false => ordered.extend(group.into_iter().map(|number| vec![number])),
         }
     }
     ordered.sort_unstable();
-    Ok(ordered)
+    ordered
 }
 
 /// True when the chunk in the middle of one of the files is a delta.
-fn has_deltas(store: &Store, targets: &[Target], group: &[usize]) -> Result<bool, Error> {
-    for target in group.iter().filter_map(|number| targets.get(*number)) {
+fn has_deltas(store: &Store, targets: &[Target], group: &[usize]) -> bool {
+    let is_delta = |target: &Target| -> Result<bool, Error> {
         let (_, extent) = FileReader::open(store, target.entry.file)?.extent_at(target.entry.size / 2)?;
-        if store.locate(Kind::Chunk, &extent.hash)?.header.base.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+        Ok(store.locate(Kind::Chunk, &extent.hash)?.header.base.is_some())
+    };
+    let mut files = group.iter().filter_map(|number| targets.get(*number));
+    files.any(|target| is_delta(target).unwrap_or(false))
 }

@@ -26,9 +26,10 @@ use super::checkout::Switching;
 use super::durable::lock;
 use super::partial::named;
 use super::progress::Progress;
+use super::reset::staged_between;
 use super::snapshot::{Snapshot, write_tree};
 use super::{AbsentFile, Error, Head, Repository};
-use crate::database::{Operation, Pending, Staged};
+use crate::database::{Operation, Pending};
 use crate::object::{Author, Commit, CommitId, Id, Kind, Object, RepoPath, Time, TreeId};
 
 /// Three versions of one thing.
@@ -312,7 +313,7 @@ impl Repository {
         };
         commit.validate().map_err(Error::BadCommit)?;
         let base = self.tree_of(Some(ours))?;
-        let staging = changes(before, files).into_iter().collect();
+        let staging = staged_between(before, files);
         let (id, _) = self.store.write(1, &|_| (), |feeder| {
             let tree = write_tree(&self.store, feeder, &base, &staging)?;
             let commit = Commit { tree, ..commit };
@@ -321,17 +322,6 @@ impl Repository {
         })?;
         Ok(id)
     }
-}
-
-/// What must be staged on top of one snapshot to make another of it.
-fn changes(before: &Snapshot, after: &Snapshot) -> Vec<(RepoPath, Staged)> {
-    let paths: BTreeSet<&RepoPath> = before.keys().chain(after.keys()).collect();
-    let change = |path: &RepoPath| match (before.get(path), after.get(path)) {
-        (one, other) if one == other => None,
-        (_, Some(entry)) => Some((path.clone(), Staged::from(*entry))),
-        (_, None) => Some((path.clone(), Staged::Removed)),
-    };
-    paths.into_iter().filter_map(change).collect()
 }
 
 fn label(request: &MergeRequest) -> String {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::head_name;
 use super::outcome::{self, MergeReport, Outcome, Undecided};
-use super::{changes, head_name};
 use crate::database::{Operation, Pending, Writer};
 use crate::object::{CommitId, Id, RepoPath, Time};
 use crate::repo::checkout::Switching;
@@ -12,6 +12,7 @@ use crate::repo::durable::lock;
 use crate::repo::keep::Unkept;
 use crate::repo::materialize::Target;
 use crate::repo::progress::Progress;
+use crate::repo::reset::staged_between;
 use crate::repo::snapshot::Snapshot;
 use crate::repo::{Error, Head, Repository};
 
@@ -80,7 +81,7 @@ impl Repository {
                 ..pending.clone()
             };
             self.database().transaction(|writer| {
-                for (path, staged) in changes(before, after) {
+                for (path, staged) in staged_between(before, after) {
                     if !conflicts.contains_key(&path) {
                         writer.stage(&path, &staged)?;
                     }
@@ -175,7 +176,7 @@ impl Repository {
         let _commits = lock(&self.directory.join("commit.lock"), false)?;
         let pending = self.resumable()?;
         let (before, after) = (self.snapshot(Some(pending.head))?, self.snapshot(Some(pending.draft))?);
-        let mut touched: BTreeSet<RepoPath> = changes(&before, &after).into_iter().map(|(path, _)| path).collect();
+        let mut touched: BTreeSet<RepoPath> = staged_between(&before, &after).into_keys().collect();
         touched.extend(self.database().conflicts()?.into_keys());
         let wanted: Snapshot = touched
             .iter()

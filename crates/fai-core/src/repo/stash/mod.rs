@@ -37,7 +37,7 @@ pub struct Stash {
 impl Stash {
     /// How people name it: `stash@{0}` is the newest.
     pub fn name(&self) -> String {
-        format!("stash@{{{}}}", self.number)
+        name(self.number)
     }
 
     /// The commit that `HEAD` stood on.
