@@ -1,21 +1,14 @@
 # shellcheck shell=bash
 # Syncthing as one of the tools of transfer.sh: two of them, one with the model and one with an empty folder that is paused
-# until the clock runs, as it takes a second to start. They run in a network namespace that has a loopback interface and
-# nothing else, with discovery, relays, reports and upgrades off.
+# until the clock runs, as it takes a second to start. They run in a network namespace of their own, with discovery,
+# relays, reports and upgrades off.
 
 # Ports of the two, free in a namespace of one's own: what they speak with each other, and their web interfaces.
 SYNCTHING_PORTS=(22001 22002)
 SYNCTHING_WEB=(8385 8386)
 
 # Whether it can run at all; says why not.
-syncthing_usable() {
-    have syncthing || return 1
-    unshare -rn true 2>/dev/null && return 0
-    say "syncthing is left out: no network namespace can be made here"
-    return 1
-}
-
-in_namespace() { nsenter -t "$NAMESPACE" -U -n --preserve-credentials "$@"; }
+syncthing_usable() { have syncthing && namespace_usable syncthing; }
 
 # syncthing_config HOME MINE FOLDER TYPE PAUSED: keys must have been made; $DEVICES are the ids of both.
 syncthing_config() {
@@ -76,12 +69,7 @@ syncthing_waits() {
 
 serve_syncthing() {
     local side
-    unshare -rn sleep infinity &
-    NAMESPACE=$!
-    SERVERS+=("$NAMESPACE")
-    # Until it is in a namespace of its own, entering it would mean staying here.
-    until [[ "$(readlink "/proc/$NAMESPACE/ns/net")" != "$(readlink /proc/self/ns/net)" ]]; do sleep 0.05; done
-    in_namespace ip link set lo up
+    namespace
     DEVICES=()
     for side in 0 1; do
         syncthing generate --home="$WORK/syncthing-$side" --no-default-folder >/dev/null 2>&1 || die "syncthing made no key"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Clones a model over loopback with fai, and moves it with rsync, rclone and syncthing; README.md says how to read the
+# Clones a model over loopback with fai, and moves it with rsync, rclone, sendme and syncthing; README.md says how to read the
 # result. Uses no network but loopback, and nothing outside its own folder. Servers are ended by their process ids.
 #
 #   MODEL=path FINETUNE=path, SIZE_MB, DTYPE, TUNE, FAI, RUNS, BENCH_DIR   as for local.sh
@@ -12,6 +12,10 @@ BENCH=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$BENCH/lib.sh"
 # shellcheck source=bench/models.sh
 source "$BENCH/models.sh"
+# shellcheck source=bench/namespace.sh
+source "$BENCH/namespace.sh"
+# shellcheck source=bench/sendme.sh
+source "$BENCH/sendme.sh"
 # shellcheck source=bench/syncthing.sh
 source "$BENCH/syncthing.sh"
 
@@ -71,7 +75,8 @@ tools() {
     echo cp fai fai_bare
     if have rsync; then echo rsync; fi
     if have rclone; then echo rclone; fi
-    if [[ -n "${NAMESPACE:-}" ]]; then echo syncthing; fi
+    if [[ -n "${SENDME_TICKET:-}" ]]; then echo sendme; fi
+    if [[ -n "${DEVICES:-}" ]]; then echo syncthing; fi
 }
 
 label() {
@@ -79,7 +84,7 @@ label() {
     cp) echo "cp + sync, no network" ;;
     fai_bare) echo "fai clone --bare" ;;
     fai) echo "fai clone, with files" ;;
-    syncthing) echo "syncthing + sync, encrypted" ;;
+    sendme | syncthing) echo "$1 + sync, encrypted" ;;
     *) echo "$1 + sync, not encrypted" ;;
     esac
 }
@@ -133,6 +138,7 @@ main() {
     serve_fai
     if have rsync; then serve_rsync; fi
     if have rclone; then serve_rclone; fi
+    if sendme_usable; then serve_sendme; fi
     if syncthing_usable; then serve_syncthing; fi
     sleep 1
     local index

@@ -112,6 +112,7 @@ impl Peers {
             node: &self.node,
             repository,
             remotes,
+            worktree: None,
             progress,
         }
     }

@@ -92,10 +92,11 @@ impl Args {
         let repository = self.begin(context, &source.name(), id)?;
         let refs = source.refs()?;
         let wants: Vec<CommitId> = refs.iter().map(|(_, commit)| *commit).collect();
-        let bar = Bar::new(context.out, "Copying");
-        let (quarantine, report) = fetch_from(&source.repository, &repository, &wants, &bar)?;
+        let (head, bar) = (source.head()?, Bar::new(context.out, "Copying"));
+        let current = current(&refs, head.as_deref());
+        let (quarantine, report) = fetch_from(&source.repository, &repository, &wants, current, &bar)?;
         drop(bar);
-        self.take_over(context, &repository, quarantine, &refs, source.head()?)?;
+        self.take_over(context, &repository, quarantine, &refs, head)?;
         match source.path.to_str() {
             Some(origin) => {
                 Config::change(&repository.config_path(), "remote.origin.source", Some(origin))?;
@@ -149,7 +150,8 @@ impl Args {
         let head = remote.head.clone();
         let bar = Bar::new(context.out, "Receiving");
         let remotes = peers.with_companions(remote);
-        let transfer = peers.transfer(repository, remotes, &bar);
+        let mut transfer = peers.transfer(repository, remotes, &bar);
+        transfer.worktree = current(&refs, head.as_deref());
         let depth = self.depth.map(|commits| Depth {
             commits,
             connect: false,
@@ -220,6 +222,12 @@ impl Args {
         }
         Ok(())
     }
+}
+
+/// The commit that the current branch stands on.
+fn current(refs: &[(String, CommitId)], head: Option<&str>) -> Option<CommitId> {
+    let (_, commit) = refs.iter().find(|(name, _)| Some(name.as_str()) == head)?;
+    Some(*commit)
 }
 
 fn done(context: &Context, report: &FetchReport, verb: &str, how: &str) -> Result<()> {

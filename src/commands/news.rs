@@ -50,7 +50,7 @@ pub fn update(context: &Context, repository: &Repository, name: &str) -> Result<
             let refs = source.refs()?;
             let bar = Bar::new(context.out, "Copying");
             let wants = missing(repository, &refs)?;
-            let brought = fetch_from(&source.repository, repository, &wants, &bar)?;
+            let brought = fetch_from(&source.repository, repository, &wants, None, &bar)?;
             (refs, brought, FROM_A_FOLDER)
         }
     };

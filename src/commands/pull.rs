@@ -126,7 +126,8 @@ impl Args {
             false => peers.with_companions(remote),
         };
         let bar = Bar::new(context.out, "Receiving");
-        let transfer = peers.transfer(&repository, remotes, &bar);
+        let mut transfer = peers.transfer(&repository, remotes, &bar);
+        transfer.worktree = Some(wish.theirs);
         let (quarantine, report) = match (depth, &choice) {
             (None, None) => transfer.commits(&wants)?,
             (None, Some(chosen)) => transfer.selection(&wants, chosen)?,
@@ -159,7 +160,8 @@ impl Args {
             &source.path.display().to_string(),
         )?;
         let bar = Bar::new(context.out, "Copying");
-        let (quarantine, report) = fetch_from(&source.repository, repository, &wish.commits(), &bar)?;
+        let (quarantine, report) =
+            fetch_from(&source.repository, repository, &wish.commits(), Some(wish.theirs), &bar)?;
         drop(bar);
         self.take_over(
             context,

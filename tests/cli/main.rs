@@ -33,6 +33,7 @@ mod ignore_rules;
 mod info;
 mod init;
 mod known_peers;
+mod large_files;
 mod lineage;
 mod log;
 mod ls;

@@ -112,8 +112,8 @@ impl Folder {
                 message,
             },
         };
-        let (_, report) = receive(&self.repository, &wanted, &push, |wants| {
-            fetch_from(source, &self.repository, wants, progress)
+        let (_, report) = receive(&self.repository, &wanted, &push, |wants, worktree| {
+            fetch_from(source, &self.repository, wants, worktree, progress)
         })?;
         if empty {
             // Otherwise the next push would find another repository here.

@@ -3,7 +3,7 @@
 
 use fai_core::Repository;
 use fai_core::object::{CommitId, Time};
-use fai_core::repo::{Error as CoreError, Progress, Quarantine, RefMove};
+use fai_core::repo::{Error as CoreError, Head, Progress, Quarantine, RefMove};
 
 use crate::Error;
 use crate::wire::message::Reason;
@@ -31,12 +31,12 @@ pub(crate) struct Push<'a> {
     pub refuse: &'a dyn Fn(Reason, String) -> Error,
 }
 
-/// Has `fetch` bring what `wanted` lead to, and moves the refs of `repository`, all of them or none. Returns their names.
+/// Has `fetch` bring what `wanted` lead to, told which of them the worktree will hold, and moves the refs of `repository`, all of them or none. Returns their names.
 pub(crate) fn receive<T>(
     repository: &Repository,
     wanted: &[Wanted],
     push: &Push<'_>,
-    fetch: impl FnOnce(&[CommitId]) -> Result<(Quarantine, T), Error>,
+    fetch: impl FnOnce(&[CommitId], Option<CommitId>) -> Result<(Quarantine, T), Error>,
 ) -> Result<(Vec<String>, T), Error> {
     let refuse = push.refuse;
     let refs = repository.refs()?;
@@ -51,7 +51,11 @@ pub(crate) fn receive<T>(
         }
     }
     let wants: Vec<CommitId> = wanted.iter().map(|wanted| wanted.after).collect();
-    let (quarantine, fetched) = fetch(&wants)?;
+    let current = match repository.head()? {
+        Head::Branch(branch) => wanted.iter().find(|wanted| wanted.moved.name == branch),
+        Head::Detached(_) => None,
+    };
+    let (quarantine, fetched) = fetch(&wants, current.map(|wanted| wanted.after))?;
     for Wanted { moved, after, force } in wanted {
         if let Some(before) = moved.before
             && !force

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::ahead::Ready;
 use super::evict::ASIDE;
 use super::keep::Unkept;
 use super::materialize::{Target, remove_file};
@@ -279,7 +280,9 @@ impl Repository {
             })
             .collect();
         let bytes = targets.iter().map(|target| target.entry.size).sum();
-        let placed = self.prepare(&targets, aside.path(), progress)?.place(destination)?;
+        let placed = self
+            .prepare(&targets, aside.path(), None, progress)?
+            .place(destination)?;
         Ok(CheckoutReport {
             commit,
             head: self.head()?,
@@ -427,8 +430,8 @@ impl Repository {
         progress: &dyn Progress,
     ) -> Result<Vec<(RepoPath, FileStat)>, Error> {
         let temporary = self.directory.join("tmp");
-        discard_leftovers(&temporary)?;
-        let prepared = self.prepare(targets, &temporary, progress)?;
+        discard_leftovers(&temporary, Some(&self.ready))?;
+        let prepared = self.prepare(targets, &temporary, Some(&self.ready), progress)?;
         let before = self.keep_and_note(root, targets, gone, unkept, progress)?;
         let removed = gone.iter().try_for_each(|path| remove_file(root, path));
         let placed = removed.and_then(|()| prepared.place(root));
@@ -477,15 +480,16 @@ impl Repository {
 }
 
 /// Removes what a killed checkout left aside, and returns how many files it was, and their length. The caller holds the
-/// lock under which such files are written, so nobody needs them any more.
-pub(super) fn discard_leftovers(temporary: &Path) -> Result<(u64, u64), Error> {
+/// lock under which such files are written, so nobody but itself needs them, which has those that are `ready`.
+pub(super) fn discard_leftovers(temporary: &Path, ready: Option<&Ready>) -> Result<(u64, u64), Error> {
     let (mut files, mut bytes) = (0, 0);
     let listing = std::fs::read_dir(temporary).map_err(Error::io("list", temporary))?;
     for entry in listing {
         let path = entry.map_err(Error::io("list", temporary))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         // What an eviction took aside may be the only copy of what it holds: the next one looks at it before it goes.
-        if name != "clock" && !name.starts_with(ASIDE) {
+        let needed = name.starts_with(ASIDE) || ready.is_some_and(|ready| ready.holds(&path));
+        if name != "clock" && !needed {
             bytes += path.symlink_metadata().map_or(0, |metadata| metadata.len());
             files += 1;
             std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;

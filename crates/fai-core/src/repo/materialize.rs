@@ -2,29 +2,26 @@
 //! A file under its own name is always whole.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, Permissions};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::TempPath;
 
+use super::ahead::{Begun, Ready};
 use super::content::FileReader;
+use super::output::{Output, WriteBack};
 use super::progress::{Event, Progress};
 use super::snapshot::Entry;
 use super::worktree::{file_stat, passes_link};
 use super::write_order::groups;
 use super::{Error, Repository, Store};
-use crate::chunking::all_zero;
 use crate::codec::Codec;
 use crate::database::FileStat;
-use crate::object::{DecodeError, Hash, Id, Kind, RepoPath};
+use crate::object::{DecodeError, Extent, Hash, Id, Kind, RepoPath};
 use crate::storage::{Recent, free_space, sync_folder};
-
-/// After so many bytes of one file its write-back is started, so that the sync at the end is short.
-const WRITE_BACK: u64 = 64 << 20;
 
 /// Chunks of files written side by side that are put in order together, 56 bytes each: hundreds of GB of usual ones. A file can
 /// claim to be made of any number of tiny ones.
@@ -46,26 +43,12 @@ pub(super) struct Target {
 /// A file up to this length is written by one worker; chunks of longer ones are shared among all.
 const WHOLE: u64 = 4 << 20;
 
-/// A file being written. It is closed when its last chunk is: however many files there are, few are open.
-struct Output {
-    /// Which of the targets it is.
-    index: usize,
-    file: File,
-    temporary: Mutex<Option<TempPath>>,
-    size: u64,
-    /// Bytes that no worker has written yet.
-    remaining: AtomicU64,
-    /// The last chunk was zeros and not written, so that writing alone did not give the file its length.
-    ends_in_hole: AtomicBool,
-    written: AtomicU64,
-}
-
-/// Work for a worker.
+/// Work for a worker. Files are told by their place among the targets.
 enum Job<'a> {
     /// A file from beginning to end.
     Whole(usize, &'a Target),
     /// A chunk of a long file, and whether others may stand on it soon.
-    Chunk(Arc<Output>, ChunkJob, bool),
+    Chunk(usize, Arc<Output>, ChunkJob, bool),
 }
 
 /// A chunk to decode and write.
@@ -75,11 +58,24 @@ struct ChunkJob {
     len: u64,
 }
 
+impl ChunkJob {
+    fn new(offset: u64, extent: &Extent) -> Self {
+        Self {
+            hash: extent.hash,
+            offset,
+            len: extent.len,
+        }
+    }
+}
+
 /// What the workers of one checkout share.
 struct Writing<'a> {
     store: &'a Store,
     temporary: &'a Path,
+    /// What was written before.
+    ready: Option<&'a Ready>,
     progress: &'a dyn Progress,
+    write_back: WriteBack,
     sync_each: bool,
     /// Chunks of files that are written side by side.
     recent: Recent,
@@ -98,11 +94,12 @@ pub(super) struct Prepared {
 
 impl Repository {
     /// Writes all `targets` aside, verified and durable, in `temporary`, which must be on the file system of their
-    /// later place.
+    /// later place. What `ready` holds, on the same file system, is taken from there.
     pub(super) fn prepare(
         &self,
         targets: &[Target],
         temporary: &Path,
+        ready: Option<&Ready>,
         progress: &dyn Progress,
     ) -> Result<Prepared, Error> {
         let total = targets.iter().map(|target| target.entry.size).sum();
@@ -110,11 +107,13 @@ impl Repository {
             files: targets.len() as u64,
             bytes: total,
         });
-        self.check_space(targets, temporary, total)?;
+        self.check_space(targets, temporary, ready)?;
         let writing = Writing {
             store: &self.store,
             temporary,
+            ready,
             progress,
+            write_back: WriteBack::start(),
             sync_each: targets.len() <= SYNC_EACH,
             recent: Recent::new(RECENT),
             zeros: Mutex::default(),
@@ -123,23 +122,23 @@ impl Repository {
             done: Mutex::new(targets.iter().map(|_| None).collect()),
         };
         let (to_workers, jobs) = bounded::<Job<'_>>(4 * self.threads);
-        let (to_flusher, flushes) = bounded::<Arc<Output>>(1);
         std::thread::scope(|scope| {
             let writing = &writing;
-            scope.spawn(move || writing.flush(&flushes));
             for _ in 0..self.threads {
-                let (jobs, to_flusher) = (jobs.clone(), to_flusher.clone());
-                scope.spawn(move || writing.work(&jobs, &to_flusher));
+                let jobs = jobs.clone();
+                scope.spawn(move || writing.work(&jobs));
             }
-            drop((jobs, to_flusher));
+            drop(jobs);
             if let Err(error) = writing.feed(targets, &to_workers) {
                 writing.fail(error);
             }
             drop(to_workers);
         });
+        let written_back = writing.write_back.end();
         if let Some(error) = writing.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error);
         }
+        written_back?;
         if !writing.sync_each {
             sync_file_system(temporary)?;
         }
@@ -152,13 +151,19 @@ impl Repository {
     }
 
     /// Refuses what cannot fit. Holes of sparse files are not written, so only other chunks count where it is close.
-    fn check_space(&self, targets: &[Target], temporary: &Path, total: u64) -> Result<(), Error> {
+    fn check_space(&self, targets: &[Target], temporary: &Path, ready: Option<&Ready>) -> Result<(), Error> {
         let free = free_space(temporary)?;
-        if total <= free {
+        let written = |entry: &Entry| ready.and_then(|ready| ready.written(entry));
+        let left = |target: &Target| target.entry.size - written(&target.entry).unwrap_or(0);
+        if targets.iter().map(left).sum::<u64>() <= free {
             return Ok(());
         }
         let (mut needed, mut constant) = (0, None);
         for target in targets {
+            if written(&target.entry).is_some() {
+                needed += left(target);
+                continue;
+            }
             FileReader::open(&self.store, target.entry.file)?.for_each_chunk(&mut |_, extent| {
                 if constant != Some(extent.hash) {
                     if self.store.locate(Kind::Chunk, &extent.hash)?.header.codec == Codec::Constant {
@@ -182,44 +187,9 @@ impl Repository {
     }
 }
 
-impl Output {
-    fn create(index: usize, temporary: &Path, entry: &Entry) -> Result<Self, Error> {
-        // The umask takes away what the user does not want to grant.
-        let mode = if entry.executable { 0o777 } else { 0o666 };
-        let file = tempfile::Builder::new()
-            .permissions(Permissions::from_mode(mode))
-            .tempfile_in(temporary)
-            .map_err(Error::io("create a file in", temporary))?;
-        let (file, path) = NamedTempFile::into_parts(file);
-        Ok(Self {
-            index,
-            file,
-            temporary: Mutex::new(Some(path)),
-            size: entry.size,
-            remaining: AtomicU64::new(entry.size),
-            written: AtomicU64::new(0),
-            ends_in_hole: AtomicBool::new(false),
-        })
-    }
-
-    /// Leaves a hole where a chunk of zeros would be.
-    fn skip(&self, job: &ChunkJob) {
-        if job.offset + job.len == self.size {
-            self.ends_in_hole.store(true, Ordering::Relaxed);
-        }
-    }
-
-    fn path(&self) -> PathBuf {
-        let path = self.temporary.lock().unwrap_or_else(PoisonError::into_inner);
-        path.as_ref().map(|path| path.to_path_buf()).unwrap_or_default()
-    }
-}
-
 impl Writing<'_> {
     /// Hands out short files whole and long ones chunk by chunk.
     fn feed<'t>(&self, targets: &'t [Target], workers: &Sender<Job<'t>>) -> Result<(), Error> {
-        // Workers go away only after one of them has noted why.
-        let stopped = |_| Error::Usage("writing was stopped by an earlier error".into());
         let numbered = || targets.iter().enumerate();
         for (index, target) in numbered().filter(|(_, target)| target.entry.size <= WHOLE) {
             self.progress.on(Event::File(target.path.as_str()));
@@ -233,31 +203,32 @@ impl Writing<'_> {
             let beside = group.len() > 1;
             let mut jobs = Vec::new();
             // Stable: at one offset files keep their order, in which the older ones mostly come first.
-            let hand_out = |jobs: &mut Vec<(Arc<Output>, ChunkJob)>| {
-                jobs.sort_by_key(|(_, job)| job.offset);
+            let hand_out = |jobs: &mut Vec<(usize, Arc<Output>, ChunkJob)>| {
+                jobs.sort_by_key(|(_, _, job)| job.offset);
                 let mut jobs = jobs.drain(..);
-                jobs.try_for_each(|(output, job)| workers.send(Job::Chunk(output, job, true)).map_err(stopped))
+                jobs.try_for_each(|(index, output, job)| {
+                    workers.send(Job::Chunk(index, output, job, true)).map_err(stopped)
+                })
             };
             for index in group {
                 let Some(target) = targets.get(index) else { continue };
                 self.progress.on(Event::File(target.path.as_str()));
-                let (reader, output) = self.open(index, target)?;
+                if let Some(begun) = self.ready.and_then(|ready| ready.take(&target.entry)) {
+                    self.go_on(index, target, begun, workers)?;
+                    continue;
+                }
+                let (reader, output) = self.open(target)?;
                 let output = Arc::new(output);
                 reader.for_each_chunk(&mut |offset, extent| {
-                    let job = ChunkJob {
-                        hash: extent.hash,
-                        offset,
-                        len: extent.len,
-                    };
+                    let (output, job) = (Arc::clone(&output), ChunkJob::new(offset, extent));
                     if beside {
-                        jobs.push((Arc::clone(&output), job));
+                        jobs.push((index, output, job));
                         return match jobs.len() < SORTED {
                             true => Ok(()),
                             false => hand_out(&mut jobs),
                         };
                     }
-                    let job = Job::Chunk(Arc::clone(&output), job, false);
-                    workers.send(job).map_err(stopped)
+                    workers.send(Job::Chunk(index, output, job, false)).map_err(stopped)
                 })?;
             }
             hand_out(&mut jobs)?;
@@ -265,7 +236,20 @@ impl Writing<'_> {
         Ok(())
     }
 
-    fn open(&self, index: usize, target: &Target) -> Result<(FileReader<'_>, Output), Error> {
+    /// Hands out what is missing of a file that was begun before.
+    fn go_on<'t>(&self, index: usize, target: &Target, begun: Begun, workers: &Sender<Job<'t>>) -> Result<(), Error> {
+        let missing: u64 = begun.missing.iter().map(|(_, extent)| extent.len).sum();
+        self.progress.on(Event::Bytes(target.entry.size - missing));
+        if begun.missing.is_empty() {
+            return self.finish(index, &begun.output);
+        }
+        begun.missing.iter().try_for_each(|(offset, extent)| {
+            let job = Job::Chunk(index, Arc::clone(&begun.output), ChunkJob::new(*offset, extent), false);
+            workers.send(job).map_err(stopped)
+        })
+    }
+
+    fn open(&self, target: &Target) -> Result<(FileReader<'_>, Output), Error> {
         let reader = FileReader::open(self.store, target.entry.file)?;
         // A tree can come from anyone: one that misstates a size would pad the file or cut it.
         let size = reader.manifest().size;
@@ -277,18 +261,18 @@ impl Writing<'_> {
                 source: DecodeError::Invalid { object: "file", reason },
             });
         }
-        Ok((reader, Output::create(index, self.temporary, &target.entry)?))
+        Ok((reader, Output::create(self.temporary, size, target.entry.executable)?))
     }
 
     /// Carries out jobs until there are no more, or anything failed.
-    fn work(&self, jobs: &Receiver<Job<'_>>, flusher: &Sender<Arc<Output>>) {
+    fn work(&self, jobs: &Receiver<Job<'_>>) {
         for job in jobs {
             if self.stopped.load(Ordering::Relaxed) {
                 return;
             }
             let result = match &job {
                 Job::Whole(index, target) => self.whole(*index, target),
-                Job::Chunk(output, job, beside) => self.share(output, job, *beside, flusher),
+                Job::Chunk(index, output, job, beside) => self.share(*index, output, job, *beside),
             };
             if let Err(error) = result {
                 return self.fail(error);
@@ -305,35 +289,19 @@ impl Writing<'_> {
     }
 
     fn whole(&self, index: usize, target: &Target) -> Result<(), Error> {
-        let (reader, output) = self.open(index, target)?;
-        reader.for_each_chunk(&mut |offset, extent| {
-            self.write(
-                &output,
-                &ChunkJob {
-                    hash: extent.hash,
-                    offset,
-                    len: extent.len,
-                },
-                false,
-            )
-        })?;
-        self.finish(&output)
+        let (reader, output) = self.open(target)?;
+        reader.for_each_chunk(&mut |offset, extent| self.write(&output, &ChunkJob::new(offset, extent), false))?;
+        self.finish(index, &output)
     }
 
-    fn share(
-        &self,
-        output: &Arc<Output>,
-        job: &ChunkJob,
-        beside: bool,
-        flusher: &Sender<Arc<Output>>,
-    ) -> Result<(), Error> {
+    fn share(&self, index: usize, output: &Arc<Output>, job: &ChunkJob, beside: bool) -> Result<(), Error> {
         self.write(output, job, beside)?;
-        let before = output.written.fetch_add(job.len, Ordering::Relaxed);
-        if before / WRITE_BACK != (before + job.len) / WRITE_BACK {
-            let _ = flusher.try_send(Arc::clone(output));
+        let written = output.count(job.len);
+        if written.write_back {
+            self.write_back.push(output);
         }
-        if output.remaining.fetch_sub(job.len, Ordering::AcqRel) == job.len {
-            self.finish(output)?;
+        if written.all {
+            self.finish(index, output)?;
         }
         Ok(())
     }
@@ -342,7 +310,7 @@ impl Writing<'_> {
         let chunk = (job.hash, job.len);
         let known = *self.zeros.lock().unwrap_or_else(PoisonError::into_inner);
         if known == Some(chunk) {
-            output.skip(job);
+            output.skip(job.offset, job.len);
             self.progress.on(Event::Bytes(job.len));
             return Ok(());
         }
@@ -353,69 +321,36 @@ impl Writing<'_> {
                     "a chunk has another length than its manifest says",
                 ));
             }
-            // The file is all holes yet: zeros need no writing, and sparse files stay sparse.
-            if all_zero(bytes) {
+            if output.write(bytes, job.offset)? {
                 *self.zeros.lock().unwrap_or_else(PoisonError::into_inner) = Some(chunk);
-                output.skip(job);
-                Ok(())
-            } else {
-                output.file.write_all_at(bytes, job.offset)
             }
-        };
-        let failed = |source| Error::Io {
-            operation: "write",
-            path: output.path(),
-            source,
+            Ok(())
         };
         let written = match beside {
             true => self.store.with_recent(&location, &self.recent, write)?,
             false => self.store.with_location(&location, write)?,
         };
-        written.map_err(failed)?;
+        written.map_err(output.failed("write"))?;
         self.progress.on(Event::Bytes(job.len));
         Ok(())
     }
 
     /// All chunks of the file are written.
-    fn finish(&self, output: &Output) -> Result<(), Error> {
-        let failed = |operation| {
-            move |source| Error::Io {
-                operation,
-                path: output.path(),
-                source,
-            }
-        };
-        if output.ends_in_hole.load(Ordering::Relaxed) {
-            output.file.set_len(output.size).map_err(failed("write"))?;
-        }
-        if self.sync_each {
-            output.file.sync_all().map_err(failed("sync"))?;
-        }
-        let temporary = output.temporary.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(place) = self
-            .done
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_mut(output.index)
-        {
+    fn finish(&self, index: usize, output: &Output) -> Result<(), Error> {
+        let temporary = output.finish(self.sync_each)?;
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = done.get_mut(index) {
             *place = temporary;
         }
+        drop(done);
         self.progress.on(Event::FileDone);
         Ok(())
     }
+}
 
-    /// Pushes written bytes to the disk while others are being decoded.
-    fn flush(&self, outputs: &Receiver<Arc<Output>>) {
-        for output in outputs {
-            if let Err(source) = output.file.sync_data() {
-                self.fail(Error::Io {
-                    operation: "sync",
-                    path: output.path(),
-                    source,
-                });
-            }
-        }
-    }
+/// Workers go away only after one of them has noted why.
+fn stopped<T>(_: T) -> Error {
+    Error::Usage("writing was stopped by an earlier error".into())
 }
 
 impl Prepared {

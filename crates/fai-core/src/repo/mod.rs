@@ -5,6 +5,7 @@
 
 mod absence;
 mod add;
+mod ahead;
 mod alone;
 mod arriving;
 mod bases;
@@ -39,6 +40,7 @@ mod local_changes;
 mod materialize;
 mod merge;
 mod moves;
+mod output;
 mod partial;
 mod progress;
 mod quarantine;
@@ -75,6 +77,7 @@ use std::sync::Arc;
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 
 pub use add::{AddOptions, AddReport, AddedFile};
+pub use ahead::{Ahead, WORTH_IT};
 pub use alone::Reencoder;
 pub use arriving::{Arriving, Prefix, Prefixes};
 pub use branches::{Branch, SwitchTo, check_new_ref};
@@ -143,6 +146,8 @@ pub struct Repository {
     /// other.
     database: Arc<ReentrantMutex<Database>>,
     threads: usize,
+    /// Files that were written while their bytes went by.
+    ready: ahead::Ready,
 }
 
 impl Repository {
@@ -187,6 +192,7 @@ impl Repository {
             store,
             database,
             threads,
+            ready: ahead::Ready::default(),
         })
     }
 

@@ -21,6 +21,7 @@ use crossbeam_channel::bounded;
 use parking_lot::ReentrantMutex;
 
 use self::deltas::Fate;
+use super::ahead::AHEAD;
 use super::arriving::{Prefix, Prefixes};
 use super::checkout::Switching;
 use super::content::FileReader;
@@ -113,6 +114,8 @@ impl Repository {
         // What was accepted here and not yet moved belongs to the repository, and is not this transfer's.
         finish_move(&folder, self.store.packs().folder())?;
         self.store.adopt_orphans()?;
+        // Files that a killed transfer wrote ahead.
+        remove_all(&folder.join(AHEAD))?;
         let store = self.overlay(&folder)?;
         let quarantine = Quarantine {
             folder,
@@ -395,18 +398,28 @@ impl Quarantine {
             "db.sqlite-wal",
             "db.sqlite-shm",
             super::shallow::NAME,
+            AHEAD,
             MOVING,
         ] {
-            let path = folder.join(part);
-            let removed = match path.symlink_metadata() {
-                Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(&path),
-                Ok(_) => fs::remove_file(&path),
-                Err(_) => continue,
-            };
-            removed.map_err(Error::io("remove", &path))?;
+            remove_all(&folder.join(part))?;
         }
         Ok((folder, _lock))
     }
+
+    /// Where it lies.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+/// Removes a file, or a folder with all that is in it, if there is one.
+fn remove_all(path: &Path) -> Result<(), Error> {
+    let removed = match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(_) => return Ok(()),
+    };
+    removed.map_err(Error::io("remove", path))
 }
 
 /// Creates the place of a quarantine if need be, and gives its lock unless it has an owner.

@@ -51,7 +51,7 @@ pub(super) enum News {
 }
 
 /// Checks answers until there are no more, or nobody listens. Bases are read from `store`.
-pub(super) fn run(heard: &Mutex<mpsc::Receiver<Heard>>, news: &Sender<News>, contents: &Contents, store: &Store) {
+pub(super) fn run(heard: &Mutex<mpsc::Receiver<Heard>>, news: &Sender<News>, contents: &Contents<'_>, store: &Store) {
     let Ok(mut checker) = Checker::new() else { return };
     loop {
         let next = heard.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();

@@ -21,7 +21,7 @@ pub(super) fn fetch(
     remote: &mut Remote,
     wants: &[CommitId],
     feeder: &mut Feeder<'_>,
-    mut root: impl FnMut(TreeId),
+    mut root: impl FnMut(CommitId, TreeId),
 ) -> Result<HashSet<CommitId>, Error> {
     let have: Vec<CommitId> = repository
         .refs()?
@@ -42,7 +42,7 @@ pub(super) fn fetch(
             }
             if store.has_here(Kind::Commit, id.hash())? {
                 let commit: Commit = store.get(id)?;
-                root(commit.tree);
+                root(id, commit.tree);
                 waiting.extend(commit.parents);
             } else {
                 missing.insert(id);
@@ -68,7 +68,7 @@ pub(super) fn fetch(
                 feeder
                     .object(Kind::Commit, commit.encode())
                     .map_err(fai_core::repo::Error::from)?;
-                root(commit.tree);
+                root(id, commit.tree);
                 waiting.extend(commit.parents);
             }
         }

@@ -1,11 +1,11 @@
-//! The thread that hashes whole files while their chunks come in, and how others reach it.
+//! What happens to the raw bytes that come: a thread hashes whole files, and files of the worktree are written.
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use fai_core::object::{FileId, Hash, Id, Kind, Manifest, Object};
+use fai_core::object::{CommitId, FileId, Hash, Id, Kind, Manifest, Object, TreeId};
 use fai_core::repo::{Arriving, Prefixes};
 use fai_core::storage::Checker;
 
-use crate::session::plan::Want;
+use super::early::Early;
 
 /// Chunks that wait to be hashed.
 const QUEUE: usize = 8;
@@ -18,9 +18,10 @@ enum Told {
 
 /// The way there, and memory that comes back.
 #[derive(Clone)]
-pub(super) struct Contents {
+pub(super) struct Contents<'a> {
     told: Sender<Told>,
     free: Receiver<Vec<u8>>,
+    early: &'a Early<'a>,
 }
 
 /// The thread's end.
@@ -29,20 +30,36 @@ pub(super) struct Listener {
     free: Sender<Vec<u8>>,
 }
 
-impl Contents {
+impl<'a> Contents<'a> {
     /// Both ends.
-    pub fn new() -> (Self, Listener) {
-        let (tell, told) = bounded(QUEUE);
+    pub fn new(early: &'a Early<'a>) -> (Self, Listener) {
+        let (told, listened) = bounded(QUEUE);
         let (give, free) = unbounded();
-        (Self { told: tell, free }, Listener { told, free: give })
+        let contents = Self { told, free, early };
+        let listener = Listener {
+            told: listened,
+            free: give,
+        };
+        (contents, listener)
     }
 
-    /// An object came. If it is a file, its chunks will come: to be said before they are asked for.
-    pub fn object(&self, want: &Want, raw: &[u8]) {
-        if want.promise.kind() == Kind::Manifest
-            && let Ok(manifest) = Manifest::decode(raw)
-        {
-            let _ = self.told.send(Told::File(FileId::from_hash(want.hash), manifest));
+    /// A commit that is new here has this tree.
+    pub fn root(&self, commit: CommitId, tree: TreeId) {
+        self.early.root(commit, tree);
+    }
+
+    /// An object came, or was here. If it is a file, its chunks will come: to be said before they are asked for.
+    pub fn object(&self, kind: Kind, hash: Hash, raw: &[u8]) {
+        match kind {
+            Kind::Tree => self.early.tree(hash, raw),
+            Kind::Manifest => {
+                if let Ok(manifest) = Manifest::decode(raw) {
+                    let file = FileId::from_hash(hash);
+                    self.early.file(file, &manifest);
+                    let _ = self.told.send(Told::File(file, manifest));
+                }
+            }
+            _ => {}
         }
     }
 
@@ -52,6 +69,7 @@ impl Contents {
         if kind != Kind::Chunk {
             return checker.raw().to_vec();
         }
+        self.early.chunk(&hash, checker.raw());
         let bytes = checker.take_raw(self.free.try_recv().unwrap_or_default());
         let _ = self.told.send(Told::Chunk(hash, bytes));
         Vec::new()

@@ -24,7 +24,7 @@ pub(super) fn fetch(
     remote: &mut Remote,
     (wants, depth): (&[CommitId], Depth),
     feeder: &mut Feeder<'_>,
-    mut root: impl FnMut(TreeId),
+    mut root: impl FnMut(CommitId, TreeId),
 ) -> Result<HashSet<CommitId>, Error> {
     let (own, store) = (repository.store(), quarantine.store());
     let mut came: HashMap<CommitId, Commit> = HashMap::new();
@@ -68,7 +68,7 @@ pub(super) fn fetch(
                     let stored = feeder.object(Kind::Commit, commit.encode());
                     stored.map_err(fai_core::repo::Error::from)?;
                 }
-                root(commit.tree);
+                root(id, commit.tree);
                 new.insert(id, commit.parents.clone());
             }
             let behind = behind || known;

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::checker::{self, News};
 use super::contents::Contents;
+use super::early::Early;
 use super::here::Here;
 use super::link::{self, Heard};
 use super::reconnect::{Returned, Whereabouts, may_pass};
@@ -44,7 +45,7 @@ struct Driver<'a> {
     schedule: Schedule<PeerId>,
     network: Network<'a>,
     requests: HashMap<LinkId, mpsc::UnboundedSender<Vec<Ask>>>,
-    contents: Contents,
+    contents: Contents<'a>,
     /// Peers that can be tried again, and how often they were since something came from them.
     known: HashMap<PeerId, (Whereabouts, u32)>,
     repository: &'a Repository,
@@ -74,13 +75,14 @@ pub(super) fn run(
 ) -> Result<Brought, Error> {
     let started = Instant::now();
     let store = quarantine.store();
+    let early = Early::new(repository, quarantine, goal.worktree);
     let checkers = std::thread::available_parallelism()
         .map_or(1, std::num::NonZero::get)
         .min(8);
     let (heard_sender, heard) = mpsc::channel::<Heard>(QUEUE);
     let heard = Arc::new(Mutex::new(heard));
     let (news_sender, news) = bounded::<News>(QUEUE);
-    let (contents, listener) = Contents::new();
+    let (contents, listener) = Contents::new(&early);
     let (brought, roots) = std::thread::scope(|scope| {
         let hashing = scope.spawn(|| listener.run());
         for _ in 0..checkers {
@@ -109,6 +111,7 @@ pub(super) fn run(
         let hashed = hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         result.map(|()| (Brought { report, met, hashed }, roots))
     })?;
+    early.finish();
     paths::check(store, &roots)?;
     Ok(brought)
 }
@@ -118,7 +121,7 @@ impl<'a> Driver<'a> {
         network: Network<'a>,
         repository: &'a Repository,
         quarantine: &'a Quarantine,
-        contents: Contents,
+        contents: Contents<'a>,
         started: Instant,
     ) -> Self {
         Self {
@@ -146,8 +149,11 @@ impl<'a> Driver<'a> {
             return Ok(());
         };
         let (runtime, repository, wants) = (self.network.runtime, self.repository, goal.commits);
-        let (quarantine, roots) = (self.quarantine, &mut self.roots);
-        let add = |tree| roots.push(tree);
+        let (quarantine, roots, contents) = (self.quarantine, &mut self.roots, &self.contents);
+        let add = |commit, tree| {
+            contents.root(commit, tree);
+            roots.push(tree);
+        };
         self.commits = match goal.depth {
             None => commits::fetch(runtime, repository, quarantine.store(), first, wants, feeder, add),
             Some(depth) => depth::fetch(runtime, repository, quarantine, first, (wants, depth), feeder, add),
@@ -186,6 +192,7 @@ impl<'a> Driver<'a> {
         Here {
             repository: self.repository,
             store: self.quarantine.store(),
+            contents: self.contents.clone(),
         }
     }
 
@@ -273,7 +280,7 @@ impl<'a> Driver<'a> {
                     return Ok(());
                 }
                 if object.is_some() {
-                    self.contents.object(&want, &raw);
+                    self.contents.object(want.promise.kind(), want.hash, &raw);
                 }
                 if let Some((_, attempts)) = self.schedule.peer(link).and_then(|peer| self.known.get_mut(&peer)) {
                     *attempts = 0;

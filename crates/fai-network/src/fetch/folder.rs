@@ -10,6 +10,7 @@ use fai_core::repo::{Error as CoreError, Event, Prefixes, Progress, Quarantine, 
 use fai_core::storage::{Checker, Feeder, Received, RecordHeader, Refusal, StorageError, pack_path};
 
 use super::contents::Contents;
+use super::early::Early;
 use super::here::Here;
 use super::{FetchReport, Step, check, in_waves, kept, paths};
 use crate::Error;
@@ -23,7 +24,8 @@ const UNDER_WAY: usize = 512;
 const READY: usize = 8;
 
 /// Fetches `wants` and everything they lead to from `source`, another repository on this machine, and checks it as if it
-/// had come from a peer. What came before an error stays in quarantine for the next time.
+/// had come from a peer. What came before an error stays in quarantine for the next time. `worktree` is the commit that the
+/// worktree will hold: its files are written while they come.
 ///
 /// # Errors
 /// [`Error::Damaged`] when `source` lacks something or has it wrong; the first cause of any other kind.
@@ -31,10 +33,15 @@ pub fn fetch_from(
     source: &Repository,
     repository: &Repository,
     wants: &[CommitId],
+    worktree: Option<CommitId>,
     progress: &dyn Progress,
 ) -> Result<(Quarantine, FetchReport), Error> {
     let quarantine = repository.quarantine()?;
-    let fetched = run(source, repository, &quarantine, wants, progress);
+    let early = Early::new(repository, &quarantine, worktree);
+    let fetched = run(source, (repository, &quarantine), wants, &early, progress);
+    if fetched.is_ok() {
+        early.finish();
+    }
     let result = fetched.and_then(|(report, hashed)| {
         check(&quarantine, &report, &hashed, progress)?;
         Ok(report)
@@ -44,16 +51,16 @@ pub fn fetch_from(
 
 fn run(
     source: &Repository,
-    repository: &Repository,
-    quarantine: &Quarantine,
+    (repository, quarantine): (&Repository, &Quarantine),
     wants: &[CommitId],
+    early: &Early<'_>,
     progress: &dyn Progress,
 ) -> Result<(FetchReport, Prefixes), Error> {
     let (started, store) = (Instant::now(), quarantine.store());
     let readers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (ask, asked) = bounded::<Ask>(UNDER_WAY);
     let (tell, told) = bounded(READY);
-    let (contents, listener) = Contents::new();
+    let (contents, listener) = Contents::new(early);
     let (report, met, roots, hashed) = std::thread::scope(|scope| {
         let hashing = scope.spawn(|| listener.run());
         for _ in 0..readers {
@@ -65,7 +72,11 @@ fn run(
             plan: Plan::new(Reach::Everything),
             retry: VecDeque::new(),
             bases: Bases::default(),
-            here: Here { repository, store },
+            here: Here {
+                repository,
+                store,
+                contents: contents.clone(),
+            },
             report: FetchReport::default(),
             told: Totals::default(),
             contents,
@@ -113,7 +124,7 @@ struct Copy<'a> {
     here: Here<'a>,
     report: FetchReport,
     told: Totals,
-    contents: Contents,
+    contents: Contents<'a>,
     /// The new ones, when it has begun.
     commits: Option<HashSet<CommitId>>,
     /// Their root trees, the newest first.
@@ -131,8 +142,11 @@ impl Copy<'_> {
             self.retry.extend(asks);
             return Ok(());
         }
-        let roots = &mut self.roots;
-        let commits = copy_commits(source, &self.here, wants, feeder, |tree| roots.push(tree))?;
+        let (roots, contents) = (&mut self.roots, &self.contents);
+        let commits = copy_commits(source, &self.here, wants, feeder, |commit, tree| {
+            contents.root(commit, tree);
+            roots.push(tree);
+        })?;
         // The oldest first: newer versions stand on older ones.
         self.roots.iter().rev().for_each(|tree| self.plan.add_root(*tree));
         self.report.commits = commits.len() as u64;
@@ -221,7 +235,7 @@ impl Copy<'_> {
             self.plan.came(&want);
         } else {
             self.plan.arrived(&want, &raw)?;
-            self.contents.object(&want, &raw);
+            self.contents.object(want.promise.kind(), want.hash, &raw);
         }
         feeder.received(received).map_err(CoreError::from)?;
         Ok(())
@@ -247,7 +261,7 @@ struct Reader<'a> {
 }
 
 /// Reads and checks what is asked for until nobody asks, or nobody listens.
-fn read_all(source: &Repository, asked: &Receiver<Ask>, tell: &Sender<Result<Read, Error>>, contents: &Contents) {
+fn read_all(source: &Repository, asked: &Receiver<Ask>, tell: &Sender<Result<Read, Error>>, contents: &Contents<'_>) {
     let mut reader = match Reader::new(source) {
         Ok(reader) => reader,
         Err(error) => {
@@ -272,7 +286,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn read(&mut self, ask: Ask, contents: &Contents) -> Result<Read, CoreError> {
+    fn read(&mut self, ask: Ask, contents: &Contents<'_>) -> Result<Read, CoreError> {
         let (kind, hash) = (ask.want.promise.kind(), ask.want.hash);
         let (store, mut record) = (self.source.store(), Vec::new());
         let header = match ask.form {
@@ -348,7 +362,7 @@ fn copy_commits(
     here: &Here<'_>,
     wants: &[CommitId],
     feeder: &mut Feeder<'_>,
-    mut root: impl FnMut(TreeId),
+    mut root: impl FnMut(CommitId, TreeId),
 ) -> Result<HashSet<CommitId>, Error> {
     let mut new = HashSet::new();
     let mut waiting = wants.to_vec();
@@ -363,7 +377,7 @@ fn copy_commits(
             feeder.object(Kind::Commit, commit.encode()).map_err(CoreError::from)?;
             commit
         };
-        root(commit.tree);
+        root(id, commit.tree);
         waiting.extend(commit.parents);
     }
     Ok(new)

@@ -3,12 +3,15 @@
 use fai_core::object::{Hash, Kind};
 use fai_core::repo::{Repository, Store};
 
+use super::contents::Contents;
 use crate::session::plan::Local;
 
 /// The repository and the quarantine over it, as the plan sees them.
 pub(super) struct Here<'a> {
     pub repository: &'a Repository,
     pub store: &'a Store,
+    /// Learns of files whose chunks will come, though they themselves are here.
+    pub contents: Contents<'a>,
 }
 
 impl Local for Here<'_> {
@@ -19,12 +22,16 @@ impl Local for Here<'_> {
     }
 
     fn object(&self, kind: Kind, hash: &Hash) -> Result<Vec<u8>, Self::Error> {
-        self.repository.store().with(kind, hash, |bytes, _| bytes.to_vec())
+        let bytes = self.repository.store().with(kind, hash, |bytes, _| bytes.to_vec())?;
+        self.contents.object(kind, *hash, &bytes);
+        Ok(bytes)
     }
 
     fn quarantined(&self, kind: Kind, hash: &Hash) -> Result<Option<Vec<u8>>, Self::Error> {
         if self.store.has_here(kind, hash)? {
-            self.store.with(kind, hash, |bytes, _| Some(bytes.to_vec()))
+            let bytes = self.store.with(kind, hash, |bytes, _| bytes.to_vec())?;
+            self.contents.object(kind, *hash, &bytes);
+            Ok(Some(bytes))
         } else {
             Ok(None)
         }

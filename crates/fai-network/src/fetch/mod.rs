@@ -16,6 +16,7 @@ mod companions;
 mod contents;
 mod depth;
 mod driver;
+mod early;
 mod folder;
 mod here;
 mod link;
@@ -79,6 +80,8 @@ struct Goal<'a> {
     /// How far back; all the way without it.
     depth: Option<Depth>,
     plan: Plan,
+    /// The commit whose files are written while they come.
+    worktree: Option<CommitId>,
 }
 
 /// What a run of the driver brought.

@@ -21,6 +21,9 @@ pub struct Transfer<'a> {
     pub repository: &'a Repository,
     /// Who is asked; all of them serve copies of one repository.
     pub remotes: Vec<Remote>,
+    /// The commit that the worktree will hold once the transfer is accepted, if it is one of those that are fetched: its
+    /// files are written while they come.
+    pub worktree: Option<CommitId>,
     /// Hears how it goes.
     pub progress: &'a dyn Progress,
 }
@@ -73,7 +76,7 @@ impl Transfer<'_> {
         let quarantine = self.repository.quarantine_for(file)?;
         let mut plan = Plan::new(Reach::Contents);
         plan.add_file(file, size)?;
-        let result = self.bring(&quarantine, Goal::files(plan));
+        let result = self.bring(&quarantine, Goal::files(plan, None));
         kept(quarantine, result.map(|brought| brought.report))
     }
 
@@ -104,7 +107,14 @@ impl Transfer<'_> {
         });
         // An earlier transfer may have meant to take less.
         quarantine.cut([])?;
-        let Brought { report, met, hashed } = self.bring(quarantine, Goal { commits, depth, plan })?;
+        let goal = Goal {
+            commits,
+            depth,
+            plan,
+            // Of a part, contents come later.
+            worktree: self.worktree.filter(|_| selection.is_none()),
+        };
+        let Brought { report, met, hashed } = self.bring(quarantine, goal)?;
         // What an earlier transfer of something else left may lead to what is not here.
         quarantine.retain_objects(&met)?;
         let Some(selection) = selection else {
@@ -129,7 +139,7 @@ impl Transfer<'_> {
         for (file, size) in files {
             plan.add_file(*file, Some(*size))?;
         }
-        let Brought { report, hashed, .. } = self.bring(quarantine, Goal::files(plan))?;
+        let Brought { report, hashed, .. } = self.bring(quarantine, Goal::files(plan, self.worktree))?;
         let hashes: Vec<Hash> = files.iter().map(|(file, _)| *file.hash()).collect();
         checking(&report, self.progress);
         quarantine.check_these(&hashes, threads(), &hashed, self.progress)?;
@@ -152,11 +162,12 @@ impl Transfer<'_> {
 
 impl Goal<'_> {
     /// Files without the commits that lead to them.
-    fn files(plan: Plan) -> Self {
+    fn files(plan: Plan, worktree: Option<CommitId>) -> Self {
         Self {
             commits: &[],
             depth: None,
             plan,
+            worktree,
         }
     }
 }

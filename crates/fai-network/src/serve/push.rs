@@ -129,12 +129,13 @@ fn carry_out(
         progress,
         refuse: &|reason, message| Error::Refused { peer, reason, message },
     };
-    let (names, _) = receive(repository, wanted, &push, |wants| {
+    let (names, _) = receive(repository, wanted, &push, |wants, worktree| {
         let transfer = Transfer {
             runtime,
             node,
             repository,
             remotes: vec![remote],
+            worktree,
             progress,
         };
         transfer.commits(wants)

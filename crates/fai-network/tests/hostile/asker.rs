@@ -92,6 +92,7 @@ impl Asker {
                 node: &node,
                 repository: &repository,
                 remotes,
+                worktree: None,
                 progress: &*told,
             };
             let (quarantine, report) = transfer.commits(&wants)?;

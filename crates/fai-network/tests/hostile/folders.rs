@@ -37,7 +37,7 @@ fn a_few_trees_that_stand_for_endless_paths_are_refused_from_a_folder_too() {
             tree
         });
         let (_folder, source) = holding(&bomb);
-        let taken = fetch_from(&source, &asker.repository, &[bomb.main()], &Silent);
+        let taken = fetch_from(&source, &asker.repository, &[bomb.main()], Some(bomb.main()), &Silent);
         let error = taken.map(|_| ()).expect_err("it passed");
         assert!(matches!(&error, Error::Contradiction(_)), "{error}");
         assert!(error.to_string().contains("paths"), "{error}");

@@ -267,7 +267,7 @@ impl Repository {
         };
         let folder = self.directory.join("tmp");
         self.finish_evictions(&folder, progress)?;
-        discard_leftovers(&folder)
+        discard_leftovers(&folder, None)
     }
 }
 
