@@ -22,6 +22,11 @@ const IDLE: Duration = Duration::from_secs(60);
 const MAX_CONNECTIONS: u32 = 256;
 const MAX_PER_PEER: u32 = 8;
 
+/// Streams of one connection over TCP, either way. Each may hold 256 KiB that nobody has read yet, so this bounds what a
+/// connection can cost to 24 MiB; with QUIC it is 15. All circuits of a relay can lead to one peer, and that has streams of
+/// its own.
+const MAX_STREAMS: usize = MAX_CIRCUITS + 32;
+
 /// Connections that are being set up, either way.
 const MAX_PENDING: u32 = 64;
 
@@ -96,13 +101,13 @@ pub(super) fn swarm(
         .with_tcp(
             tcp::Config::default().nodelay(true),
             (tls::Upgrade::new, noise::Config::new),
-            yamux::Config::default,
+            multiplexer,
         )
         .map_err(|error| setup(&error))?
         .with_quic()
         .with_dns()
         .map_err(|error| setup(&error))?
-        .with_relay_client(noise::Config::new, yamux::Config::default)
+        .with_relay_client(noise::Config::new, multiplexer)
         .map_err(|error| setup(&error))?;
     let (mdns_v4, mdns_v6) = (
         mdns(false).map_err(|error| setup(&error))?,
@@ -146,6 +151,13 @@ pub(super) fn swarm(
         .map_err(|error| setup(&error))?
         .with_swarm_config(|config| config.with_idle_connection_timeout(IDLE))
         .build())
+}
+
+/// Whoever opens more streams than are allowed loses the connection.
+fn multiplexer() -> yamux::Config {
+    let mut config = yamux::Config::default();
+    config.set_max_num_streams(MAX_STREAMS);
+    config
 }
 
 fn relayer(peer: libp2p::PeerId) -> relay::Behaviour {

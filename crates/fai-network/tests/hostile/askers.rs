@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use fai_core::object::{Kind, Time};
@@ -12,8 +13,13 @@ use fai_network::wire::message::{Reason, Reply, Request, Selector};
 use fai_network::wire::records::encode_request;
 use fai_network::wire::{MAX_MESSAGE, frame};
 use fai_network::{Connection, Identity, Multiaddr, Node, NodeOptions, PeerId, Protocol};
+use futures::future::poll_fn;
 use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::Stream;
+use libp2p::core::muxing::StreamMuxerExt;
+use libp2p::core::transport::{DialOpts, PortUse};
+use libp2p::core::upgrade::Version;
+use libp2p::core::{Endpoint, Transport};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -313,6 +319,47 @@ fn long_questions_that_never_end_cost_a_server_little() {
             }
         }
         assert!((16..=32).contains(&held.len()), "{} are read", held.len());
+        server.assert_serves().await;
+    });
+}
+
+/// Opens streams on a connection of its own and writes a byte to each. How many, until the other side has enough of it.
+async fn streams_until_cut_off(address: Multiaddr, most: usize) -> usize {
+    let key = libp2p::identity::Keypair::generate_ed25519();
+    let mut transport = libp2p::tcp::tokio::Transport::default()
+        .upgrade(Version::V1)
+        .authenticate(libp2p::noise::Config::new(&key).unwrap())
+        .multiplex(libp2p::yamux::Config::default())
+        .boxed();
+    let port = PortUse::New;
+    let role = Endpoint::Dialer;
+    let dialled = transport.dial(address, DialOpts { role, port_use: port }).unwrap();
+    let (_, mut muxer) = dialled.await.unwrap();
+    let mut streams = Vec::new();
+    while streams.len() < most {
+        let opened = poll_fn(|context| {
+            if let Poll::Ready(Err(error)) = muxer.poll_unpin(context) {
+                return Poll::Ready(Err(error));
+            }
+            muxer.poll_outbound_unpin(context)
+        });
+        let Ok(mut stream) = opened.await else { break };
+        if stream.write_all(&[7]).await.is_err() || stream.flush().await.is_err() {
+            break;
+        }
+        streams.push(stream);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    streams.len()
+}
+
+#[test]
+fn a_connection_with_streams_without_end_is_cut_off() {
+    bounded(async {
+        let server = Server::start(|_| Permission::Read).await;
+        assert_eq!(streams_until_cut_off(server.address.clone(), 90).await, 90);
+        let opened = streams_until_cut_off(server.address.clone(), 300).await;
+        assert!((96..150).contains(&opened), "{opened} streams");
         server.assert_serves().await;
     });
 }
