@@ -19,7 +19,7 @@ const MOST_ENTRIES: usize = 1 << 17;
 pub struct Prefix {
     /// How many of its chunks.
     pub chunks: usize,
-    pub(super) hasher: blake3::Hasher,
+    pub(super) hasher: Box<blake3::Hasher>,
 }
 
 /// What was hashed of the files that arrive.
@@ -47,7 +47,8 @@ struct File {
     id: FileId,
     extents: Vec<Extent>,
     hashed: usize,
-    hasher: blake3::Hasher,
+    /// Takes 2 KB: most files of many wait for their first chunk.
+    hasher: Option<Box<blake3::Hasher>>,
 }
 
 /// Files that arrive, chunk by chunk.
@@ -86,7 +87,7 @@ impl Arriving {
             id,
             extents: manifest.entries,
             hashed: 0,
-            hasher: blake3::Hasher::new(),
+            hasher: None,
         };
         self.files.insert(self.last, file);
         self.go_on(self.last);
@@ -132,7 +133,7 @@ impl Arriving {
                 self.leave(number);
                 return free;
             }
-            file.hasher.update(bytes);
+            file.hasher.get_or_insert_default().update(bytes);
             file.hashed += 1;
             if let Some(bytes) = no_longer(&mut self.needed, &mut self.early, &extent.hash) {
                 self.waiting -= bytes.len();
@@ -141,7 +142,8 @@ impl Arriving {
         }
         if let Some(file) = self.files.remove(&number) {
             self.entries -= file.extents.len();
-            let content = Hash::from_bytes(*file.hasher.finalize().as_bytes());
+            let hasher = file.hasher.unwrap_or_default();
+            let content = Hash::from_bytes(*hasher.finalize().as_bytes());
             self.done.whole.insert(file.id, ContentHash::from_hash(content));
         }
         free
@@ -176,11 +178,10 @@ impl Arriving {
                 self.waiting -= bytes.len();
             }
         }
-        let prefix = Prefix {
-            chunks: file.hashed,
-            hasher: file.hasher,
-        };
-        self.done.files.insert(file.id, prefix);
+        if let Some(hasher) = file.hasher {
+            let chunks = file.hashed;
+            self.done.files.insert(file.id, Prefix { chunks, hasher });
+        }
     }
 
     /// What was hashed, when nothing more comes.
@@ -303,7 +304,7 @@ mod tests {
             assert!(arriving.waiting <= ROOM);
         }
         let prefixes = arriving.finish();
-        assert_eq!(prefixes.of(&one).map(|prefix| prefix.chunks), Some(0));
+        assert!(prefixes.of(&one).is_none(), "nothing of it was hashed");
         assert!(
             prefixes.whole.contains_key(&other),
             "one that stalls does not stop another"
