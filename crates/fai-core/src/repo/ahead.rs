@@ -35,6 +35,21 @@ pub(super) struct Begun {
     pub missing: Vec<(u64, Extent)>,
 }
 
+impl Begun {
+    /// A file of `size` bytes to come in the folder `temporary`, all of which will be written. `None` when it is too short to
+    /// be worth it, or there is no room for it and the same bytes in the store.
+    pub fn with_room(temporary: &Path, size: u64, executable: bool) -> Option<Self> {
+        if size <= WORTH_IT || free_space(temporary).is_ok_and(|free| free / 2 < size) {
+            return None;
+        }
+        let output = Output::create(temporary, size, executable).ok()?;
+        Some(Self {
+            output: Arc::new(output),
+            missing: Vec::new(),
+        })
+    }
+}
+
 /// What was written ahead, for whoever wants it.
 #[derive(Debug, Default)]
 pub(super) struct Ready(Mutex<HashMap<(FileId, bool), Begun>>);

@@ -1,7 +1,8 @@
 //! Reading a stored file: at any offset, verified, with bounded memory.
 
+use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::error::Error;
 use super::store::Store;
@@ -13,14 +14,18 @@ pub struct FileReader<'a> {
     store: &'a Store,
     id: FileId,
     manifest: Manifest,
-    /// The nodes on the way to the page read last, one a level, and the chunk read last.
+    /// The nodes on the way to the page read last, one a level, and the chunks read last.
     recent: Mutex<Recent>,
 }
+
+/// Chunks that are held: as many threads can read at different places.
+const RECENT: usize = 4;
 
 #[derive(Default)]
 struct Recent {
     pages: Vec<(u64, Arc<Page>)>,
-    chunk: Option<(u64, Arc<Vec<u8>>)>,
+    /// The newest at the end.
+    chunks: VecDeque<(u64, Arc<Vec<u8>>)>,
 }
 
 impl<'a> FileReader<'a> {
@@ -106,28 +111,36 @@ impl<'a> FileReader<'a> {
         Ok(page)
     }
 
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The chunk that holds the byte at `at`, and its offset.
     fn chunk_at(&self, at: u64) -> Result<(u64, Arc<Vec<u8>>), Error> {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((start, bytes)) = &recent.chunk
-            && (*start..*start + bytes.len() as u64).contains(&at)
-        {
+        let mut recent = self.recent();
+        let holds = |(start, bytes): &&(u64, Arc<Vec<u8>>)| (*start..*start + bytes.len() as u64).contains(&at);
+        if let Some((start, bytes)) = recent.chunks.iter().rev().find(holds) {
             return Ok((*start, Arc::clone(bytes)));
         }
         let (start, extent) = self.find(&mut recent, at)?;
+        // Others may read other chunks meanwhile.
+        drop(recent);
         let bytes = self.store.with(Kind::Chunk, &extent.hash, |bytes, _| bytes.to_vec())?;
         if bytes.len() as u64 != extent.len {
             return Err(self.beyond(at));
         }
         let bytes = Arc::new(bytes);
-        recent.chunk = Some((start, Arc::clone(&bytes)));
+        let mut recent = self.recent();
+        if recent.chunks.len() >= RECENT {
+            recent.chunks.pop_front();
+        }
+        recent.chunks.push_back((start, Arc::clone(&bytes)));
         Ok((start, bytes))
     }
 
     /// The entry of the chunk that holds the byte at `at`, and the chunk's offset.
     pub(super) fn extent_at(&self, at: u64) -> Result<(u64, Extent), Error> {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        self.find(&mut recent, at)
+        self.find(&mut self.recent(), at)
     }
 
     fn find(&self, recent: &mut Recent, at: u64) -> Result<(u64, Extent), Error> {

@@ -45,6 +45,7 @@ mod partial;
 mod progress;
 mod quarantine;
 mod reach;
+mod read_ahead;
 mod reflog;
 mod refs;
 mod renames;

@@ -28,6 +28,7 @@ pub(super) struct Output {
     /// The last chunk was zeros and not written, so that writing alone did not give the file its length.
     ends_in_hole: AtomicBool,
     written: AtomicU64,
+    writing: Mutex<()>,
     /// Written bytes did not reach the disk.
     lost: AtomicBool,
 }
@@ -58,17 +59,20 @@ impl Output {
             remaining: AtomicU64::new(size),
             written: AtomicU64::new(0),
             ends_in_hole: AtomicBool::new(false),
+            writing: Mutex::default(),
             lost: AtomicBool::new(false),
         })
     }
 
-    /// Writes bytes to their place. The file is all holes at first: zeros need no writing, and sparse files stay sparse.
+    /// Writes bytes to their place. One thread at a time: systems let no two of them write to one file at once, and would
+    /// have the others wait busily. The file is all holes at first: zeros need no writing, and sparse files stay sparse.
     /// True when they were zeros.
     pub fn write(&self, bytes: &[u8], offset: u64) -> io::Result<bool> {
         if all_zero(bytes) {
             self.skip(offset, bytes.len() as u64);
             return Ok(true);
         }
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.file.write_all_at(bytes, offset).map(|()| false)
     }
 

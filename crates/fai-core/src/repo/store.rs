@@ -1,7 +1,7 @@
 //! The object store: packs with their index. Reads by id, verified; writes through the ingest pipeline.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 
@@ -24,6 +24,8 @@ pub struct Store {
     incoming: PathBuf,
     index: Arc<ReentrantMutex<Database>>,
     scratch: Mutex<Vec<Scratch>>,
+    /// Chunks that were decoded lately, while somebody wants them held.
+    held: RwLock<Option<Arc<Recent>>>,
     /// What is not here may be there: a quarantine lies over its repository.
     beneath: Option<Box<Store>>,
 }
@@ -37,6 +39,15 @@ impl std::fmt::Debug for Scratch {
     }
 }
 
+/// Until it goes, chunks are held.
+pub(super) struct Holding<'a>(&'a Store);
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        *self.0.held.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
 impl Store {
     pub(super) fn open(directory: &Path, index: Arc<ReentrantMutex<Database>>) -> Self {
         Self {
@@ -45,6 +56,7 @@ impl Store {
             incoming: directory.join("incoming"),
             index,
             scratch: Mutex::default(),
+            held: RwLock::default(),
             beneath: None,
         }
     }
@@ -55,6 +67,13 @@ impl Store {
             beneath: Some(Box::new(beneath)),
             ..self
         }
+    }
+
+    /// Holds chunks that are read, up to so many bytes, for as long as the guard lives: those that are read again, or that
+    /// others stand on, are decoded once. Not for whoever wants to know what is on the disk.
+    pub(super) fn hold_chunks(&self, bytes: usize) -> Holding<'_> {
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(Recent::new(bytes)));
+        Holding(self)
     }
 
     pub(super) fn directory(&self) -> &Path {
@@ -162,6 +181,14 @@ impl Store {
         recent: Option<&Recent>,
         use_bytes: impl FnOnce(&[u8], &Location) -> T,
     ) -> Result<T, Error> {
+        let held = match location.header.kind {
+            Kind::Chunk => self.held.read().unwrap_or_else(PoisonError::into_inner).clone(),
+            _ => None,
+        };
+        let recent = recent.or(held.as_deref());
+        if let Some(bytes) = recent.and_then(|recent| recent.get(&location.header.hash)) {
+            return Ok(use_bytes(&bytes, &location));
+        }
         let pooled = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let Scratch(mut reading) = match pooled {
             Some(scratch) => scratch,

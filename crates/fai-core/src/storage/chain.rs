@@ -60,7 +60,8 @@ impl Reading {
         self.read_beside(packs, location, None, locate)
     }
 
-    /// The same with chunks at hand: those in `recent` are not read again, and the record joins them.
+    /// The same with chunks at hand: those in `recent` are not read again, and the record joins them with all that it
+    /// stands on.
     ///
     /// # Errors
     /// As [`Reading::read`].
@@ -72,20 +73,17 @@ impl Reading {
         mut locate: impl FnMut(&Hash) -> Result<Option<(&'p PackSet, Location)>, E>,
     ) -> Result<usize, E> {
         let chain = chain(packs, location, recent, &mut locate)?;
-        if let Err(error) = self.decode(&chain, false) {
+        if let Err(error) = self.decode(&chain, recent, false) {
             // The same again, looking at every link: which record is damaged?
-            self.decode(&chain, true)?;
+            self.decode(&chain, None, true)?;
             return Err(error.into());
-        }
-        if let Some(recent) = recent {
-            recent.put(&location.header.hash, &self.raw);
         }
         Ok(chain.links.len() - usize::from(chain.below.is_none()))
     }
 
     /// Decodes a chain from its root. Only the last record is checked unless `each`: when it is what its hash says, so
-    /// was everything below.
-    fn decode(&mut self, chain: &Chain<'_>, each: bool) -> Result<(), StorageError> {
+    /// was everything below. What joins `recent` is checked, too.
+    fn decode(&mut self, chain: &Chain<'_>, recent: Option<&Recent>, each: bool) -> Result<(), StorageError> {
         if let Some(below) = &chain.below {
             self.raw.clear();
             self.raw.extend_from_slice(below);
@@ -99,8 +97,11 @@ impl Reading {
                 base,
             } = self;
             packs.decode(location, base, decoder, payload, raw)?;
-            if each || links == 0 {
+            if each || links == 0 || recent.is_some() {
                 packs.check(location, raw)?;
+            }
+            if let Some(recent) = recent {
+                recent.put(&location.header.hash, raw);
             }
         }
         Ok(())

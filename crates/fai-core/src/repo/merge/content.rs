@@ -5,21 +5,27 @@ use std::io::Read;
 
 use super::choice::Choice;
 use super::keys::Keyed;
-use super::model::{self, Version};
+use super::model::{self, Composed, Version};
 use super::text::{MAX_TEXT, MergedText};
 use super::trees::{self, Undecided, executable};
 use super::{Sides, keys, text};
-use crate::chunking::plan;
+use crate::chunking::{STEP, plan};
 use crate::database::{Conflict, Staged};
-use crate::object::{FileId, RepoPath};
+use crate::object::{ContentHash, FileId, RepoPath};
 use crate::repo::add::Known;
+use crate::repo::ahead::Begun;
 use crate::repo::bases::Bases;
 use crate::repo::describe::describe_layout;
+use crate::repo::output::WriteBack;
 use crate::repo::progress::{Event, Progress};
+use crate::repo::read_ahead::{Copied, ReadAhead};
 use crate::repo::snapshot::{Entry, Snapshot};
 use crate::repo::{Error, Repository};
-use crate::storage::Feeder;
+use crate::storage::{Feeder, IngestError};
 use crate::tensor::{Layout, ReadAt, examine};
+
+/// Stores the bytes of a source.
+type Pour<'a> = dyn FnMut(&dyn ReadAt) -> Result<ContentHash, IngestError> + 'a;
 
 /// Everything merged as far as it could be.
 #[derive(Debug, Default)]
@@ -30,12 +36,20 @@ pub(in crate::repo) struct Combined {
     pub conflicts: BTreeMap<RepoPath, Conflict>,
 }
 
+/// Bytes of chunks that are held while versions are read that stand on each other: several for each thread and version.
+const HELD: usize = 32 << 20;
+
 /// What becomes of a path.
 enum Decided {
     /// A file that is stored, or none.
     Known(Option<Entry>),
     /// What was fed to the store just now.
-    Fed { executable: bool, known: Box<Known> },
+    Fed {
+        executable: bool,
+        known: Box<Known>,
+        /// The same, as a file.
+        written: Option<Begun>,
+    },
 }
 
 /// The same once everything is stored.
@@ -90,6 +104,7 @@ impl Repository {
             return Ok(Vec::new());
         }
         let advance = |bytes| progress.on(Event::Bytes(bytes));
+        let _holding = self.store.hold_chunks(HELD);
         let mut bases = Bases::new(self, ours, Vec::new());
         let (decisions, summaries) = self.store.write(self.threads, &advance, |feeder| {
             let mut decisions = Vec::new();
@@ -106,8 +121,15 @@ impl Repository {
             for (path, decided, conflict) in decisions {
                 let entry = match decided {
                     Decided::Known(entry) => entry,
-                    Decided::Fed { executable, known } => match summaries.next() {
+                    Decided::Fed {
+                        executable,
+                        known,
+                        written,
+                    } => match summaries.next() {
                         Some(summary) => {
+                            if let Some(written) = written {
+                                self.ready.put(summary.file, executable, written);
+                            }
                             let record = known.record(summary.file, summary.content, summary.size);
                             writer.insert_file(&record, &known.tensors)?;
                             let (file, size) = (summary.file, summary.size);
@@ -180,10 +202,11 @@ impl Repository {
         if one.file == other.file {
             return Ok(known(with_bit(one), another));
         }
-        let fed = |known: Known, conflict: Option<Conflict>| {
+        let fed = |known: Known, written: Option<Begun>, conflict: Option<Conflict>| {
             let decided = Decided::Fed {
                 executable: bit,
                 known: Box::new(known),
+                written,
             };
             (path.clone(), decided, conflict.or(another.clone()))
         };
@@ -198,13 +221,13 @@ impl Repository {
             theirs: open(sides.theirs)?,
         };
         if let Some(merged) = model::merge(&versions, choice)? {
-            let stored = self.feed(feeder, bases, path, &merged.bytes)?;
+            let (stored, written) = self.feed_model(feeder, bases, path, &merged.bytes, bit)?;
             let left = (!merged.conflicts.is_empty()).then(|| conflict("tensors", merged.conflicts));
-            return Ok(fed(stored, left));
+            return Ok(fed(stored, written, left));
         }
         if let Some((bytes, left)) = self.lines(path, sides, theirs, choice)? {
-            let stored = self.feed(feeder, bases, path, &bytes)?;
-            return Ok(fed(stored, left.map(|(kind, detail)| conflict(kind, detail))));
+            let stored = self.feed(feeder, bases, path, &bytes, |pour| pour(&bytes))?;
+            return Ok(fed(stored, None, left.map(|(kind, detail)| conflict(kind, detail))));
         }
         Ok(match whole.flatten() {
             Some(side) => known(with_bit(side), another),
@@ -268,13 +291,38 @@ impl Repository {
         Ok(bytes)
     }
 
-    /// Stores a file that is nowhere yet.
+    /// Stores a merged model. Its tensors are computed on all cores, and written into a file for the worktree on the way, if
+    /// there is room for it.
+    fn feed_model(
+        &self,
+        feeder: &mut Feeder<'_>,
+        bases: &mut Bases<'_>,
+        path: &RepoPath,
+        model: &Composed<'_>,
+        executable: bool,
+    ) -> Result<(Known, Option<Begun>), Error> {
+        let (temporary, write_back) = (self.directory.join("tmp"), WriteBack::start());
+        let begun = Begun::with_room(&temporary, model.len(), executable);
+        let copied = begun.as_ref().map(|begun| Copied {
+            output: &begun.output,
+            write_back: &write_back,
+        });
+        let borders = model.borders();
+        let known = self.feed(feeder, bases, path, model, |pour| {
+            ReadAhead::run(model, (&borders, STEP), self.threads, copied, |ahead| pour(ahead))
+        })?;
+        let written = write_back.end().is_ok();
+        Ok((known, begun.filter(|begun| written && begun.output.remaining() == 0)))
+    }
+
+    /// Stores a file that is nowhere yet. `read` says how its bytes are read when all of them are, once and in order.
     fn feed(
         &self,
         feeder: &mut Feeder<'_>,
         bases: &mut Bases<'_>,
         path: &RepoPath,
         source: &dyn ReadAt,
+        read: impl FnOnce(&mut Pour<'_>) -> Result<ContentHash, IngestError>,
     ) -> Result<Known, Error> {
         let detected = examine(source).map_err(Error::io("read", path.as_str().as_ref()))?;
         let layout = detected.as_ref().ok().and_then(Option::as_ref);
@@ -282,7 +330,7 @@ impl Repository {
         let known = describe_layout(detected);
         let near = bases.of(feeder, path, &regions, &known.tensors, source)?;
         let mut hints = |offset, len, element| near.hint(self, offset, len, element);
-        let content = feeder.chunks(source, plan(source.len(), &regions), &mut hints)?;
+        let content = read(&mut |bytes| feeder.chunks(bytes, plan(source.len(), &regions), &mut hints))?;
         feeder.end_file(content)?;
         bases.ended(&known.tensors);
         Ok(known)

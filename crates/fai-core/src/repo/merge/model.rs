@@ -406,6 +406,13 @@ impl Combined<'_> {
     }
 }
 
+impl Composed<'_> {
+    /// Where its parts begin.
+    pub fn borders(&self) -> Vec<u64> {
+        self.parts.iter().map(|(start, _)| *start).collect()
+    }
+}
+
 impl ReadAt for Composed<'_> {
     fn len(&self) -> u64 {
         self.len
