@@ -12,6 +12,11 @@ mod ui;
 
 use clap::Parser;
 
+/// Buffers of a chunk's size come and go all the time, on many threads; the system's allocator gives their pages back and faults
+/// them in again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
