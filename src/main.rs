@@ -1,5 +1,6 @@
 //! The `fai` program: parses the command line, runs one command, turns its result into an exit code.
 
+mod allocator;
 mod cli;
 mod code;
 mod commands;
@@ -11,11 +12,6 @@ mod present;
 mod ui;
 
 use clap::Parser;
-
-/// Buffers of a chunk's size come and go all the time, on many threads; the system's allocator gives their pages back and faults
-/// them in again.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
     let cli = match cli::Cli::try_parse() {
