@@ -82,6 +82,23 @@ fn nothing_is_overwritten_unasked() {
 }
 
 #[test]
+fn what_is_evicted_stays_away_where_something_stood() {
+    let sandbox = Sandbox::with(&[("a", b"1"), ("b", b"2")]);
+    sandbox.ok(&["add", "--evict", "a"]);
+    sandbox.ok(&["mv", "--force", "a", "b"]);
+    assert!(!sandbox.exists("a") && !sandbox.exists("b"));
+    assert_eq!(sandbox.bytes(&["cat", "b"]), b"1");
+    assert_eq!((sandbox.status("modified").len(), sandbox.status("deleted").len()), (0, 0));
+    sandbox.ok(&["undo"]);
+    assert_eq!(sandbox.read("b"), b"2");
+    sandbox.ok(&["redo"]);
+    assert!(!sandbox.exists("b"));
+    sandbox.ok(&["restore", "b"]);
+    assert_eq!(sandbox.read("b"), b"1");
+    sandbox.assert_sound();
+}
+
+#[test]
 fn what_cannot_be_moved_is_named() {
     let sandbox = Sandbox::with(&[("dir/a", b"1")]);
     sandbox.write("untracked", "x");

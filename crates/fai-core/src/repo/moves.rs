@@ -101,7 +101,7 @@ impl Repository {
 
     /// Renames a tracked file, or a folder with tracked files, in the worktree and in what is staged. When `to` is a
     /// folder, `from` moves into it. Nothing is ever overwritten unless `force`. What is not in the worktree on purpose
-    /// is not there at its new place either.
+    /// is not there at its new place either, also where something else stood.
     ///
     /// # Errors
     /// When `from` is not tracked or not there, or something is at the new place.
@@ -140,9 +140,14 @@ impl Repository {
             fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         }
         let before = self.note_renames(&root, &pairs)?;
-        if stands && let Err(error) = fs::rename(&source, &target) {
+        let placed = match stands {
+            true => fs::rename(&source, &target).map_err(Error::io("rename", &source)),
+            // Nothing comes, and what stands there makes way all the same: it was kept.
+            false => pairs.iter().try_for_each(|(_, to)| remove_file(&root, to)),
+        };
+        if let Err(error) = placed {
             self.note_failure(&root, &before)?;
-            return Err(Error::io("rename", &source)(error));
+            return Err(error);
         }
         let known = self.still_proven(&root, &pairs, &known)?;
         let head = self.snapshot_within(self.head_commit()?, &[from.clone(), to])?;
