@@ -88,7 +88,10 @@ fn what_is_evicted_stays_away_where_something_stood() {
     sandbox.ok(&["mv", "--force", "a", "b"]);
     assert!(!sandbox.exists("a") && !sandbox.exists("b"));
     assert_eq!(sandbox.bytes(&["cat", "b"]), b"1");
-    assert_eq!((sandbox.status("modified").len(), sandbox.status("deleted").len()), (0, 0));
+    assert_eq!(
+        (sandbox.status("modified").len(), sandbox.status("deleted").len()),
+        (0, 0)
+    );
     sandbox.ok(&["undo"]);
     assert_eq!(sandbox.read("b"), b"2");
     sandbox.ok(&["redo"]);
