@@ -197,6 +197,7 @@ impl Ahead {
             if let Err(error) = place.write(bytes) {
                 tracing::warn!(%error, "a file is written later");
                 place.draft.failed.store(true, Ordering::Relaxed);
+                place.draft.output.give_up();
                 continue;
             }
             if place.draft.output.count(place.len).write_back {

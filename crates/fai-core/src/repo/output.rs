@@ -113,6 +113,13 @@ impl Output {
         Ok(self.temporary.lock().unwrap_or_else(PoisonError::into_inner).take())
     }
 
+    /// It will not be finished: gives back its room on the disk, which others may need before this goes.
+    pub fn give_up(&self) {
+        if let Err(error) = self.file.set_len(0) {
+            tracing::warn!(%error, "a file that was given up still takes its room");
+        }
+    }
+
     /// Its temporary path, for as long as it has one.
     pub fn path(&self) -> PathBuf {
         let path = self.temporary.lock().unwrap_or_else(PoisonError::into_inner);
