@@ -13,10 +13,12 @@ namespace() {
     [[ -z "${NAMESPACE:-}" ]] || return 0
     unshare -rn sleep infinity &
     NAMESPACE=$!
+    # What enters it: an array for whatever replaces a shell or measures a program, and cannot run a function.
+    ENTER=(nsenter -t "$NAMESPACE" -U -n --preserve-credentials)
     SERVERS+=("$NAMESPACE")
     # Until it is in a namespace of its own, entering it would mean staying here.
     until [[ "$(readlink "/proc/$NAMESPACE/ns/net")" != "$(readlink /proc/self/ns/net)" ]]; do sleep 0.05; done
     in_namespace ip link set lo up
 }
 
-in_namespace() { nsenter -t "$NAMESPACE" -U -n --preserve-credentials "$@"; }
+in_namespace() { "${ENTER[@]}" "$@"; }

@@ -10,8 +10,7 @@ serve_sendme() {
     (
         cd "$WORK/sendme"
         # In place of the shell, so that the process id is its own.
-        exec nsenter -t "$NAMESPACE" -U -n --preserve-credentials \
-            sendme send --relay disabled --ticket-type addresses --magic-ipv4-addr 127.0.0.1:5555 --no-progress \
+        exec "${ENTER[@]}" sendme send --relay disabled --ticket-type addresses --magic-ipv4-addr 127.0.0.1:5555 --no-progress \
             "$WORK/plain/model.safetensors"
     ) >"$WORK/sendme.log" 2>&1 &
     SERVERS+=($!)
@@ -24,7 +23,6 @@ serve_sendme() {
 
 # It writes a store of its own first and exports from there, into the folder it stands in.
 get_sendme() {
-    local enter=(nsenter -t "$NAMESPACE" -U -n --preserve-credentials)
     mkdir "$WORK/out" || return
-    (cd "$WORK/out" && run "${enter[@]}" sendme receive --relay disabled --no-progress "$SENDME_TICKET") && sync
+    (cd "$WORK/out" && run "${ENTER[@]}" sendme receive --relay disabled --no-progress "$SENDME_TICKET") && sync
 }

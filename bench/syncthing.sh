@@ -42,8 +42,7 @@ XML
 syncthing_start() { # HOME
     (
         # In place of the shell, so that the process id is its own.
-        exec nsenter -t "$NAMESPACE" -U -n --preserve-credentials \
-            syncthing serve --home="$1" --no-browser --no-restart --no-upgrade --no-default-folder
+        exec "${ENTER[@]}" syncthing serve --home="$1" --no-browser --no-restart --no-upgrade --no-default-folder
     ) >"$1/log" 2>&1 &
     SYNCTHING=$!
 }

@@ -31,7 +31,8 @@ pub(crate) struct Push<'a> {
     pub refuse: &'a dyn Fn(Reason, String) -> Error,
 }
 
-/// Has `fetch` bring what `wanted` lead to, told which of them the worktree will hold, and moves the refs of `repository`, all of them or none. Returns their names.
+/// Has `fetch` bring what `wanted` lead to, told which of them the worktree will hold, and moves the refs of `repository`,
+/// all of them or none. Returns their names.
 pub(crate) fn receive<T>(
     repository: &Repository,
     wanted: &[Wanted],

@@ -21,7 +21,7 @@ pub const WORTH_IT: u64 = 4 << 20;
 /// Most files that are begun, each open until somebody takes it.
 const MOST_FILES: usize = 128;
 
-/// Most chunks that are waited for, about 100 bytes each.
+/// Most chunks that are waited for, about 200 bytes each.
 const MOST_CHUNKS: usize = 1 << 17;
 
 /// The folder in a quarantine that such files lie in.
@@ -39,7 +39,7 @@ impl Begun {
     /// A file of `size` bytes to come in the folder `temporary`, all of which will be written. `None` when it is too short to
     /// be worth it, or there is no room for it and the same bytes in the store.
     pub fn with_room(temporary: &Path, size: u64, executable: bool) -> Option<Self> {
-        if size <= WORTH_IT || free_space(temporary).is_ok_and(|free| free / 2 < size) {
+        if size <= WORTH_IT || !has_room(temporary, size) {
             return None;
         }
         let output = Output::create(temporary, size, executable).ok()?;
@@ -48,6 +48,11 @@ impl Begun {
             missing: Vec::new(),
         })
     }
+}
+
+/// True when so many bytes fit into `folder` twice: what is written ahead goes into the store as well.
+fn has_room(folder: &Path, bytes: u64) -> bool {
+    free_space(folder).is_ok_and(|free| free / 2 > bytes)
 }
 
 /// What was written ahead, for whoever wants it.
@@ -148,7 +153,7 @@ impl Ahead {
             return;
         };
         let many = state.begun.len() >= MOST_FILES || state.chunks + manifest.entries.len() > MOST_CHUNKS;
-        if manifest.level != 0 || manifest.size != size || many || !self.has_room(&state, size) {
+        if manifest.level != 0 || manifest.size != size || many || !has_room(&self.folder, size + state.to_come()) {
             return;
         }
         let output = match Output::create(&self.folder, size, executable) {
@@ -174,13 +179,6 @@ impl Ahead {
         }
         state.chunks += manifest.entries.len();
         state.begun.push(draft);
-    }
-
-    /// What is written here goes into the store as well.
-    fn has_room(&self, state: &State, size: u64) -> bool {
-        let going = state.begun.iter().filter(|draft| !draft.has_failed());
-        let to_come: u64 = going.map(|draft| draft.output.remaining()).sum();
-        free_space(&self.folder).is_ok_and(|free| free / 2 > size + to_come)
     }
 
     /// A chunk came, and its hash was checked.
@@ -234,6 +232,14 @@ impl Ahead {
                 .ready
                 .put(draft.file, draft.executable, Begun { output, missing });
         }
+    }
+}
+
+impl State {
+    /// Bytes of begun files that are still to be written.
+    fn to_come(&self) -> u64 {
+        let going = self.begun.iter().filter(|draft| !draft.has_failed());
+        going.map(|draft| draft.output.remaining()).sum()
     }
 }
 

@@ -9,7 +9,7 @@ use fai_core::object::{
 };
 use fai_core::repo::{Ahead, Entry, Quarantine, Repository, WORTH_IT};
 
-/// Most entries of trees that are kept until the files are known; the files of larger commits are written afterwards.
+/// Most trees and entries of trees that are kept until the files are known; the files of larger commits are written afterwards.
 const MOST_ENTRIES: usize = 1 << 18;
 
 /// The files of one commit.
@@ -50,7 +50,9 @@ impl<'a> Early<'a> {
 
     /// A tree came, or was here.
     pub fn tree(&self, hash: Hash, raw: &[u8]) {
+        // Once the first file is here, what is looked at is known.
         if self.commit.is_some()
+            && self.ahead.get().is_none()
             && let Ok(tree) = Tree::decode(raw)
         {
             self.trees().meet(hash, &tree);
@@ -129,7 +131,7 @@ impl<'a> Early<'a> {
 impl Trees {
     fn meet(&mut self, hash: Hash, tree: &Tree) {
         let entries = worth_it(tree);
-        self.entries += entries.len();
+        self.entries += 1 + entries.len();
         if self.entries <= MOST_ENTRIES {
             self.met.insert(TreeId::from_hash(hash), entries);
         }

@@ -3,7 +3,8 @@
 //! ```text
 //! link (a task a stream)     writes requests, reads answers
 //!    | answers, unchecked
-//! checkers (threads)         decode, compare with the hash; hand raw chunks to contents (a thread), which hashes files
+//! checkers (threads)         decode, compare with the hash; write into files of the worktree (early);
+//!    |                       hand raw chunks to contents (a thread), which hashes files
 //!    | checked records
 //! driver (one thread)        plans, asks the links, hands records to the quarantine
 //! ```
