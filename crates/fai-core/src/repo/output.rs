@@ -27,7 +27,6 @@ pub(super) struct Output {
     remaining: AtomicU64,
     /// The last chunk was zeros and not written, so that writing alone did not give the file its length.
     ends_in_hole: AtomicBool,
-    written: AtomicU64,
     writing: Mutex<()>,
     /// Written bytes did not reach the disk.
     lost: AtomicBool,
@@ -57,7 +56,6 @@ impl Output {
             temporary: Mutex::new(Some(path)),
             size,
             remaining: AtomicU64::new(size),
-            written: AtomicU64::new(0),
             ends_in_hole: AtomicBool::new(false),
             writing: Mutex::default(),
             lost: AtomicBool::new(false),
@@ -85,10 +83,11 @@ impl Output {
 
     /// Counts `len` bytes as written, that were not counted before.
     pub fn count(&self, len: u64) -> Written {
-        let before = self.written.fetch_add(len, Ordering::Relaxed);
+        let before = self.remaining.fetch_sub(len, Ordering::AcqRel);
+        let after = before.saturating_sub(len);
         Written {
-            write_back: before / WRITE_BACK != (before + len) / WRITE_BACK,
-            all: self.remaining.fetch_sub(len, Ordering::AcqRel) == len,
+            write_back: before / WRITE_BACK != after / WRITE_BACK,
+            all: before == len,
         }
     }
 
